@@ -1,0 +1,206 @@
+"""Model cards: the facts about a model that the product acts on, read from TOML."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from assay.errors import ModelError
+from assay.findings import ModelRef
+
+__all__ = ["Calibration", "Card", "InputSpec", "Metric", "OperatingPoints", "read_card"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """How training and serving feed the network; unused fields keep their defaults."""
+
+    name: str = "input"
+    kind: str = "image"
+    height: int = 0
+    width: int = 0
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    scale: float = 255.0
+    crop_margin: float = 1.0
+    """Side of the square crop = margin * longer side of the face box."""
+    rate: int = 0
+    samples: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Raw score to natural-log likelihood ratio: a monotone, bounded, piecewise linear curve.
+
+    Outside the knots the ratio stays at that of the nearest knot: no claim goes beyond
+    what was observed.
+    """
+
+    score: tuple[float, ...]
+    llr: tuple[float, ...]
+    n_real: int
+    n_fake: int
+    source: str = ""
+    applies_to: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.score) != len(self.llr) or len(self.score) < 2:
+            raise ValueError("a calibration needs at least two knots")
+        if not all(math.isfinite(v) for v in (*self.score, *self.llr)):
+            raise ValueError("calibration knots must be finite")
+        if any(b <= a for a, b in zip(self.score, self.score[1:], strict=False)):
+            raise ValueError("calibration scores must increase")
+        if any(b < a for a, b in zip(self.llr, self.llr[1:], strict=False)):
+            raise ValueError("calibration ratios must not decrease")
+
+    def __call__(self, raw: float) -> float:
+        """Natural-log likelihood ratio at raw score ``raw``."""
+        if raw <= self.score[0]:
+            return self.llr[0]
+        if raw >= self.score[-1]:
+            return self.llr[-1]
+        i = bisect_right(self.score, raw)
+        x0, x1 = self.score[i - 1], self.score[i]
+        y0, y1 = self.llr[i - 1], self.llr[i]
+        return y0 + (y1 - y0) * (raw - x0) / (x1 - x0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoints:
+    """Thresholds on the raw score, chosen on validation sources never trained on.
+
+    ``fpr_1pct``/``fpr_5pct``: at most that share of real items scores at or above.
+    ``low_band``: about 2 % of fakes score below. ``tpr_at_fpr_1pct``: share of
+    validation fakes at or above ``fpr_1pct``.
+    """
+
+    fpr_1pct: float
+    fpr_5pct: float
+    low_band: float
+    tpr_at_fpr_1pct: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """Performance on one source. Rates in 0..1; ``None`` where it was not measured."""
+
+    set: str
+    source: str
+    real: int
+    fake: int
+    corruption: str = "none"
+    auc: float | None = None
+    auc_low: float | None = None
+    auc_high: float | None = None
+    tpr_at_1fpr: float | None = None
+    eer: float | None = None
+    ece: float | None = None
+    flagged_real_at_point: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A model's card. ``file`` is empty for a calibration without a network."""
+
+    name: str
+    version: int
+    task: str
+    question: str
+    licence: str
+    summary: str
+    file: str
+    sha256: str
+    size: int
+    created: str
+    origin: str
+    input: InputSpec
+    outputs: Mapping[str, str]
+    gates: Mapping[str, float]
+    calibration: Calibration | None
+    points: OperatingPoints | None
+    metrics: tuple[Metric, ...]
+    data: tuple[Mapping[str, Any], ...]
+    limits: tuple[str, ...]
+    folder: Path = field(compare=False)
+
+    @property
+    def key(self) -> str:
+        """``faces-v1``: the folder name, by which findings and curves refer to it."""
+        return f"{self.name}-v{self.version}"
+
+    @property
+    def ref(self) -> ModelRef:
+        return ModelRef(
+            name=self.name, version=self.version, sha256=self.sha256, licence=self.licence
+        )
+
+
+def read_card(folder: Path) -> Card:
+    """Read ``folder/card.toml``.
+
+    Raises:
+        ModelError: the card is missing, not TOML, or breaks the format.
+    """
+    path = folder / "card.toml"
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+        model = raw["model"]
+        result = Card(
+            name=model["name"],
+            version=int(model["version"]),
+            task=model.get("task", ""),
+            question=model.get("question", ""),
+            licence=model["licence"],
+            summary=model.get("summary", ""),
+            file=model.get("file", ""),
+            sha256=model.get("sha256", ""),
+            size=int(model.get("bytes", 0)),
+            created=str(model.get("created", "")),
+            origin=model.get("origin", ""),
+            input=InputSpec(**_known(InputSpec, raw.get("input", {}))),
+            outputs={k: str(v) for k, v in raw.get("output", {}).items()},
+            gates={k: float(v) for k, v in raw.get("gates", {}).items()},
+            calibration=_calibration(raw.get("calibration")),
+            points=_points(raw.get("operating_points")),
+            metrics=tuple(Metric(**_known(Metric, m)) for m in raw.get("metrics", ())),
+            data=tuple(raw.get("data", ())),
+            limits=tuple(raw.get("limits", {}).get("sentences", ())),
+            folder=folder,
+        )
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: not a valid model card: {error}") from error
+    if result.key != folder.name:
+        raise ModelError(f"{path}: the card says {result.key}, the folder {folder.name}")
+    if result.file and (Path(result.file).name != result.file or len(result.sha256) != 64):
+        raise ModelError(f"{path}: a network needs a file name in its folder and a SHA-256")
+    return result
+
+
+def _known(cls: type, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that ``cls`` knows, lists made tuples; cards may say more than we act on."""
+    names = cls.__dataclass_fields__  # type: ignore[attr-defined]
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in names}
+
+
+def _calibration(raw: Mapping[str, Any] | None) -> Calibration | None:
+    if raw is None:
+        return None
+    if raw.get("kind") != "piecewise_linear":
+        raise ValueError(f"unknown calibration kind {raw.get('kind')!r}")
+    return Calibration(
+        score=tuple(float(v) for v in raw["score"]),
+        llr=tuple(float(v) for v in raw["llr"]),
+        n_real=int(raw["n_real"]),
+        n_fake=int(raw["n_fake"]),
+        source=raw.get("source", ""),
+        applies_to=raw.get("applies_to", ""),
+    )
+
+
+def _points(raw: Mapping[str, Any] | None) -> OperatingPoints | None:
+    return None if raw is None else OperatingPoints(**_known(OperatingPoints, raw))

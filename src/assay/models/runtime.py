@@ -1,0 +1,60 @@
+"""The only place that runs networks (ONNX Runtime on the CPU)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.errors import ModelError
+from assay.models import store
+
+__all__ = ["run"]
+
+
+def run(
+    key: str, inputs: Mapping[str, NDArray[Any]], *, batch: int = 16
+) -> dict[str, NDArray[np.float32]]:
+    """Run model ``key``; returns every output by name.
+
+    All inputs share their first axis, which is processed ``batch`` items at a time so
+    that memory stays bounded.
+
+    Raises:
+        ModelError: the model is missing or altered, or refuses the input.
+    """
+    session = _session(key)
+    names = [output.name for output in session.get_outputs()]
+    count = len(next(iter(inputs.values())))
+    parts: list[list[NDArray[np.float32]]] = []
+    try:
+        for start in range(0, count, batch):
+            feed = {name: value[start : start + batch] for name, value in inputs.items()}
+            parts.append(session.run(names, feed))
+    except Exception as error:  # onnxruntime raises its own unrelated types
+        raise ModelError(f"model {key!r} failed: {error}") from error
+    if not parts:
+        raise ModelError(f"model {key!r} was given no input")
+    return {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
+
+
+@cache
+def _session(key: str) -> Any:
+    import onnxruntime
+
+    path = store.model_path(key)
+    options = onnxruntime.SessionOptions()
+    # Fixed threads: results must not depend on the machine, and jobs run side by side.
+    options.intra_op_num_threads = min(2, os.cpu_count() or 1)
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(
+            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # as above
+        raise ModelError(f"{path}: ONNX Runtime cannot load it: {error}") from error
