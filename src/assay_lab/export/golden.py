@@ -1,0 +1,50 @@
+"""Inputs that a test rebuilds from a seed, and what a model answers to them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay_lab.export.onnx_graph import run_onnx
+
+RECIPE = (
+    "r = numpy.random.RandomState(seed); a = r.uniform(-1, 1, (1, 3, 6, 6)); "
+    "repeat each cell H/6 x W/6 times (numpy.repeat on both axes); add 0.1 * r.uniform(-1, 1, "
+    "(1, 3, H, W)); float32"
+)
+
+
+def seeded_input(seed: int, height: int, width: int) -> NDArray[np.float32]:
+    """Coarse blocks with fine noise, ``[1, 3, H, W]`` float32; needs H and W divisible by 6."""
+    r = np.random.RandomState(seed)
+    blocks = r.uniform(-1, 1, (1, 3, 6, 6))
+    x = np.repeat(np.repeat(blocks, height // 6, axis=2), width // 6, axis=3)
+    return (x + 0.1 * r.uniform(-1, 1, (1, 3, height, width))).astype(np.float32)
+
+
+def write_golden(model: Path, name: str, height: int, width: int, path: Path) -> None:
+    """Write ``golden.json``: seeds and the logit (and sum of the map) for each."""
+    cases: list[dict[str, Any]] = []
+    for seed in range(6):
+        logit, share = run_onnx(model, seeded_input(seed, height, width))[:2]
+        cases.append(
+            {
+                "input": "blocks",
+                "seed": seed,
+                "logit": float(logit[0]),
+                "map_sum": float(share.sum()),
+            }
+        )
+    document = {
+        "model": name,
+        "recipe": RECIPE,
+        "height": height,
+        "width": width,
+        "cases": cases,
+        "tolerance": 1e-4,
+    }
+    path.write_text(json.dumps(document, indent=1) + "\n")

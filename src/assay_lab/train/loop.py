@@ -1,0 +1,183 @@
+"""A seeded training loop: log, checkpoint, resume, moving average of the weights.
+
+Batches are a function of (seed, step) alone, so a resumed run sees what an
+uninterrupted one would have seen. Checkpoints hold plain tensors and numbers
+and are loaded with ``weights_only``.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that steers a run. ``steps`` fixes the cosine schedule."""
+
+    steps: int
+    lr: float = 4e-4
+    warmup: int = 100
+    weight_decay: float = 0.02
+    clip: float = 2.0
+    ema: float = 0.997
+    seed: int = 1
+    threads: int = 2
+    workers: int = 1
+    save_every: float = 180.0  # seconds
+    eval_every: int = 1000  # steps
+    device: str = "cpu"
+
+
+class Steps(Dataset[Batch]):
+    """``make(step)`` for every step: the batch is built inside the worker."""
+
+    def __init__(self, make: Callable[[int], Batch], steps: int, start: int) -> None:
+        self._make, self._steps, self._start = make, steps, start
+
+    def __len__(self) -> int:
+        return self._steps - self._start
+
+    def __getitem__(self, index: int) -> Batch:
+        return self._make(self._start + index)
+
+
+def rate(step: int, plan: Plan) -> float:
+    """Learning rate: linear warm-up, then cosine to one per cent."""
+    if step < plan.warmup:
+        return plan.lr * (step + 1) / plan.warmup
+    done = (step - plan.warmup) / max(1, plan.steps - plan.warmup)
+    return plan.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+
+def _quiet_worker(_: int) -> None:
+    torch.set_num_threads(1)
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint so that a kill midway leaves the old one whole."""
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    os.replace(part, path)
+
+
+def fit(
+    net: nn.Module,
+    loss: Callable[[nn.Module, Batch], tuple[Tensor, dict[str, float]]],
+    make: Callable[[int], Batch],
+    out: Path,
+    plan: Plan,
+    *,
+    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    resume: bool = False,
+) -> nn.Module:
+    """Train ``net`` and return the averaged copy; writes ``last.pt`` and ``log.jsonl`` in ``out``.
+
+    ``loss(net, batch)`` returns the loss and numbers to log. ``evaluate`` gets
+    the averaged network in evaluation mode every ``eval_every`` steps and at the end.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(plan.seed)
+    torch.set_num_threads(plan.threads)
+    device = torch.device(plan.device)
+    net = net.to(device).to(memory_format=torch.channels_last)
+    average = copy.deepcopy(net).eval().requires_grad_(False)
+    decay = [p for p in net.parameters() if p.ndim > 1]
+    plain = [p for p in net.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": decay, "weight_decay": plan.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=plan.lr)
+    step = 0
+    if resume and (out / "last.pt").exists():
+        state = torch.load(out / "last.pt", map_location=device, weights_only=True)
+        net.load_state_dict(state["net"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        torch.set_rng_state(state["rng"].cpu())
+        step = int(state["step"])
+    log = (out / "log.jsonl").open("a", encoding="utf-8")
+
+    def note(**values: Any) -> None:
+        log.write(json.dumps(values) + "\n")
+        log.flush()
+
+    def checkpoint() -> None:
+        save(
+            out / "last.pt",
+            {
+                "net": net.state_dict(),
+                "average": average.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "rng": torch.get_rng_state(),
+                "step": step,
+            },
+        )
+
+    note(event="start", step=step, plan=asdict(plan), time=time.time())
+    loader = DataLoader(
+        Steps(make, plan.steps, step),
+        batch_size=None,
+        num_workers=plan.workers,
+        prefetch_factor=4 if plan.workers else None,
+        worker_init_fn=_quiet_worker,
+    )
+    saved, began, sums, since = time.time(), time.time(), {}, 0
+    for batch in loader:
+        net.train()
+        for group in optimiser.param_groups:
+            group["lr"] = rate(step, plan)
+        batch = {k: v.to(device) for k, v in batch.items()}
+        value, numbers = loss(net, batch)
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        size = torch.nn.utils.clip_grad_norm_(net.parameters(), plan.clip)
+        if torch.isfinite(size):
+            optimiser.step()
+        step += 1
+        keep = min(plan.ema, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for mean, now in zip(
+                average.state_dict().values(), net.state_dict().values(), strict=True
+            ):
+                if mean.dtype.is_floating_point:
+                    mean.lerp_(now, 1 - keep)
+                else:
+                    mean.copy_(now)
+        since += 1
+        for k, v in {"loss": float(value.detach()), "norm": float(size), **numbers}.items():
+            sums[k] = sums.get(k, 0.0) + v
+        if step % 50 == 0:
+            spent = (time.time() - began) / since
+            note(
+                step=step,
+                seconds=round(spent, 3),
+                **{k: round(v / since, 4) for k, v in sums.items()},
+            )
+            began, sums, since = time.time(), {}, 0
+        if time.time() - saved > plan.save_every:
+            checkpoint()
+            saved = time.time()
+        if evaluate and (step % plan.eval_every == 0 or step == plan.steps):
+            note(event="validation", step=step, **evaluate(average))
+            began, sums, since = time.time(), {}, 0
+    checkpoint()
+    log.close()
+    return average
