@@ -50,7 +50,7 @@ class Audio:
         self, rate: int | None = None, *, mono: bool = True, max_seconds: float = 600.0
     ) -> NDArray[np.float32]:
         """The first ``max_seconds`` as one array; see :meth:`blocks`."""
-        wanted = int(round(max_seconds * (rate or self.rate)))
+        wanted = round(max_seconds * (rate or self.rate))
         parts: list[NDArray[np.float32]] = []
         have = 0
         for block in self.blocks(rate, mono=mono):

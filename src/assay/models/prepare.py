@@ -55,9 +55,9 @@ def square_crop(
 
 def picture_tensor(crops: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
     """uint8 [n, h, w, 3] to float32 NCHW, normalised by the card's scale, mean and std."""
-    scaled = crops.astype(np.float32) / np.float32(spec.scale)
-    scaled = (scaled - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+    mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
+    scaled = (crops.astype(np.float32) / np.float32(spec.scale) - mean) / std
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), np.float32)
 
 
 def audio_windows(

@@ -1,0 +1,285 @@
+"""The report: one frozen document that outlives the program that made it.
+
+Field names and meanings are part of the published schema. A change that an old reader
+would misread raises the major number of :data:`SCHEMA_VERSION`; an added optional field
+raises the minor one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from assay.findings import Claim, Grid, Kind, ModelRef, Question, Series, Strength, Where
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Analysed",
+    "Attribution",
+    "Audit",
+    "Conflict",
+    "Coverage",
+    "Decision",
+    "Engine",
+    "Evidence",
+    "Face",
+    "Hypothesis",
+    "Interval",
+    "MediaFacts",
+    "Picture",
+    "ProvenanceSummary",
+    "Report",
+    "Scope",
+    "Skipped",
+    "Span",
+    "Verdict",
+]
+
+SCHEMA_VERSION = "1.0"
+
+
+class Verdict(StrEnum):
+    """The final answer. Everything but ``AUTHENTIC`` says less than it may seem: read on."""
+
+    AUTHENTIC = "authentic"  # positive evidence of authenticity, not mere absence of traces
+    INCONCLUSIVE = "inconclusive"
+    SUSPICIOUS = "suspicious"
+    MANIPULATED = "manipulated"
+    SYNTHETIC = "synthetic"
+    NOT_APPLICABLE = "not_applicable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaFacts:
+    """What was analysed. Sizes in pixels, bytes, seconds, Hz, 1/s; absent = not that kind."""
+
+    name: str
+    sha256: str
+    kind: str
+    format: str
+    mime: str
+    bytes: int
+    extension_matches: bool
+    codec: str = ""
+    width: int | None = None
+    height: int | None = None
+    duration: float | None = None
+    frame_rate: float | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+    pdq: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysed:
+    """An analyzer that looked, how long it took (seconds) and how much it said."""
+
+    analyzer: str
+    version: int
+    question: str
+    seconds: float
+    findings: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """Something that was not looked at, and why. ``code`` is stable."""
+
+    what: str
+    code: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    analysed: tuple[Analysed, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    truncated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """Bounds of a probability, 0..1."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """How the verdict was reached.
+
+    ``stated_fpr``: share of authentic items of unseen sources expected to be called
+    manipulated or synthetic by the tests that ran; ``stated_fnr``: share of the
+    fakes of the validation data that those tests miss. ``None`` when no calibrated
+    test ran.
+    """
+
+    policy: str
+    stated_fpr: float | None
+    stated_fnr: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    in_scope: bool
+    ood_score: float | None = None
+    quality_flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hypothesis:
+    """One way of not being authentic: its prior share, whether tested, and the pooled
+    natural-log likelihood ratio against authenticity (0 when untested)."""
+
+    question: Question
+    tested: bool
+    share: float
+    llr: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A finding as it entered the verdict.
+
+    ``raw_score`` is the analyzer's own number, ``llr`` the calibrated natural-log
+    likelihood ratio (``None``: shown, but without weight). ``analyzer`` said it.
+    """
+
+    id: str
+    analyzer: str
+    code: str
+    kind: Kind
+    claim: Claim
+    because: str
+    strength: Strength = Strength.NONE
+    question: Question | None = None
+    group: str = ""
+    raw_score: float | None = None
+    curve: str | None = None
+    llr: float | None = None
+    where: Where = field(default_factory=Where)
+    model: ModelRef | None = None
+    limits: tuple[str, ...] = ()
+    grid: Grid | None = None
+    series: Series | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """Evidence that cannot all be right, by id; shown, never averaged away."""
+
+    between: tuple[str, ...]
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """Which generator, as far as facts in the file carry it; ``unknown`` when they do not."""
+
+    top: tuple[str, ...] = ()
+    unknown: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A stretch of time (seconds) to which evidence ``evidence`` points."""
+
+    start: float
+    end: float
+    evidence: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Face:
+    """One person: box (left, top, width, height; pixels), and what was found.
+
+    ``llr`` is ``None`` when the face could not be judged; ``reason`` then says why.
+    """
+
+    id: int
+    evidence: str
+    box: tuple[float, float, float, float]
+    time: float | None = None
+    llr: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenanceSummary:
+    """C2PA state in three separate answers, plus what the file declares itself to be.
+
+    ``c2pa_state``: ``absent``, ``invalid``, ``valid`` or ``trusted``.
+    """
+
+    c2pa_state: str = "absent"
+    signer: str = ""
+    digital_source_type: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A small picture kept for the renderings: ``role`` is ``preview``, ``frame`` or
+    ``spectrogram``; ``data`` is base64; ``time`` in seconds for frames; ``scale`` is
+    picture pixels per media pixel."""
+
+    role: str
+    mime: str
+    width: int
+    height: int
+    data: str
+    time: float | None = None
+    scale: float = 1.0
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    version: str
+    config_sha256: str
+    models: tuple[ModelRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """``prev_hash`` chains reports of a case; ``signature`` is detached. Both optional."""
+
+    prev_hash: str | None = None
+    signature: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The whole answer about one media item."""
+
+    schema_version: str
+    analysis_id: str
+    created_at: str
+    media: MediaFacts
+    verdict: Verdict
+    headline: str
+    """The verdict in one honest sentence."""
+    probability: float | None
+    """Probability that the item is not authentic, given ``prior``; ``None`` when no
+    calibrated test applied."""
+    interval: Interval | None
+    prior: float
+    decision: Decision
+    reasons: tuple[str, ...]
+    scope: Scope
+    coverage: Coverage
+    hypotheses: tuple[Hypothesis, ...]
+    evidence: tuple[Evidence, ...]
+    conflicts: tuple[Conflict, ...]
+    attribution: Attribution
+    timeline: tuple[Span, ...]
+    faces: tuple[Face, ...]
+    provenance: ProvenanceSummary
+    pictures: tuple[Picture, ...]
+    engine: Engine
+    timing: dict[str, float]
+    """Seconds by stage."""
+    audit: Audit = field(default_factory=Audit)
