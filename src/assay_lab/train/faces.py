@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import functools
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -36,6 +39,7 @@ Rng = np.random.Generator
 
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.5, 0.5, 0.5)
+MARGIN = 1.0  # serving crop, in longer sides of the face box
 PAIRS = {"swap": 7, "forged": 5, "gan": 2, "other": 2}
 ONE_SIZE = frozenset({"dfdc"})  # crops without room around the face
 
@@ -52,38 +56,53 @@ def numbers(text: str) -> NDArray[np.float64]:
 
 
 def window(row: Row, shape: tuple[int, ...], draw: NDArray[np.float64]) -> tuple[int, int, int]:
-    """Left, top, side of a jittered square; ``draw`` is four numbers in [0, 1)."""
+    """Left, top, side of a jittered square; ``draw`` is five numbers in [0, 1).
+
+    In two of five draws the square may leave the picture, as it does in serving
+    for a face at the edge or a picture that is itself a tight crop.
+    """
     h, w = shape[0], shape[1]
     box = numbers(row.box)
+    free = draw[4] < 0.4
     if row.source in ONE_SIZE or box.size != 4:
-        side = min(h, w) * (0.76 + 0.24 * draw[0])
+        side = min(h, w) * (0.78 + (0.4 if free else 0.22) * draw[0])
         left, top = (w - side) * draw[1], (h - side) * draw[2]
     else:
         span = max(box[2] - box[0], box[3] - box[1])
-        side = min(span * (0.82 + 0.5 * draw[0]), h, w)
+        side = span * (0.82 + 0.5 * draw[0])
+        side = side if free else min(side, h, w)
         left = (box[0] + box[2] - side) / 2 + 0.16 * span * (draw[1] - 0.5)
         top = (box[1] + box[3] - side) / 2 + 0.16 * span * (draw[2] - 0.5)
     s = max(16, round(side))
-    return (
-        int(np.clip(round(left), 0, max(0, w - s))),
-        int(np.clip(round(top), 0, max(0, h - s))),
-        min(s, h, w),
-    )
+    if free:
+        return round(left), round(top), s
+    s = min(s, h, w)
+    return int(np.clip(round(left), 0, w - s)), int(np.clip(round(top), 0, h - s)), s
 
 
-def to_size(rgb: NDArray[np.generic], size: int, draw: float = 0.0) -> NDArray[np.generic]:
-    """Square resize; shrinks by area, enlarges by one of three kernels."""
-    if rgb.shape[0] >= size:
-        return cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA)
-    kind = (cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_LANCZOS4)[int(draw * 3)]
-    return cv2.resize(rgb, (size, size), interpolation=kind)
+def piece(values: NDArray[np.generic], left: int, top: int, side: int) -> NDArray[np.generic]:
+    """A square of ``values`` [h, w, ...]; border values repeat outside, as in serving."""
+    h, w = values.shape[:2]
+    rows = np.clip(np.arange(top, top + side), 0, h - 1)
+    columns = np.clip(np.arange(left, left + side), 0, w - 1)
+    return values[rows[:, None], columns[None, :]]
+
+
+def to_size(rgb: Image, size: int, draw: float = 0.0) -> Image:
+    """Square resize: the serving kernel for ``draw`` below one half, another one above."""
+    if draw < 0.5:
+        picture = PillowImage.fromarray(np.ascontiguousarray(rgb))
+        return np.asarray(picture.resize((size, size), PillowImage.Resampling.BICUBIC), np.uint8)
+    kind = cv2.INTER_AREA if rgb.shape[0] >= size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(rgb, (size, size), interpolation=kind), np.uint8)
 
 
 class Mix:
     """Draws training batches from a cache; ``mix(step)`` depends on seed and step only."""
 
-    def __init__(self, cache: Cache, size: int, seed: int, strength: float = 1.0) -> None:
-        self.cache, self.size, self.seed, self.strength = cache, size, seed, strength
+    def __init__(self, cache: Cache, size: int, seed: int, ramp: int = 2000) -> None:
+        self.cache, self.size, self.seed, self.ramp = cache, size, seed, ramp
+        self.strength = 1.0
         rows = [(i, r) for i, r in enumerate(cache.rows) if r.use == "train"]
         real = {r.name: i for i, r in rows if r.source == "dfdc" and r.label == "real"}
         swaps: dict[int, list[int]] = defaultdict(list)
@@ -134,19 +153,20 @@ class Mix:
         rng = np.random.default_rng(seed)
         draw = rng.random(8)
         x, y, s = window(row, rgb.shape, draw)
-        rgb, mask = rgb[y : y + s, x : x + s], mask[y : y + s, x : x + s]
+        rgb = piece(rgb, x, y, s).astype(np.uint8)
+        mask = piece(mask, x, y, s).astype(np.float32)
         if draw[3] < 0.5:
             rgb, mask = rgb[:, ::-1], mask[:, ::-1]
         rgb = np.ascontiguousarray(rgb)
         if dull:
             rgb = c.grey(rgb)
         small = max(s, 64)
-        if s > self.size * 1.3 and draw[4] < 0.7:  # large originals are met at the network's scale
+        if s > self.size * 1.3 and draw[7] < 0.7:  # large originals are met at the network's scale
             small = round(self.size * (1 + 0.4 * draw[5]))
             rgb = cv2.resize(rgb, (small, small), interpolation=cv2.INTER_AREA).astype(np.uint8)
         if not plain:
             rgb = c.chain(rgb, rng, strength=self.strength)
-        rgb = to_size(rgb, self.size, draw[6]).astype(np.uint8)
+        rgb = to_size(rgb, self.size, draw[6])
         cells = self.size // 16
         return normalise(rgb), cv2.resize(
             np.ascontiguousarray(mask), (cells, cells), interpolation=cv2.INTER_AREA
@@ -218,6 +238,8 @@ class Mix:
 
     def __call__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.seed, step])
+        # traces are learned from clear pictures first, then held on to in corrupted ones
+        self.strength = 0.35 + 0.4 * min(1.0, step / self.ramp)
         items = [it for kind, n in PAIRS.items() for _ in range(n) for it in self.pair(kind, rng)]
         x, mask, label, weight = zip(*items, strict=True)
         return {
@@ -245,7 +267,7 @@ def loss(net: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
     return main + 0.5 * side, {"main": float(main.detach()), "mask": float(side.detach()), **stats}
 
 
-def centred(row: Row, rgb: Image, margin: float = 1.05) -> Image:
+def centred(row: Row, rgb: Image, margin: float = MARGIN) -> Image:
     """The crop that serving makes: a square of ``margin`` face boxes; one-size crops stay whole."""
     box = numbers(row.box)
     if row.source in ONE_SIZE or box.size != 4:
@@ -278,9 +300,7 @@ def scores(
     out = []
     with torch.no_grad():
         for at in range(0, len(pictures), 32):
-            x = np.stack(
-                [normalise(to_size(p, size).astype(np.uint8)) for p in pictures[at : at + 32]]
-            )
+            x = np.stack([normalise(to_size(p, size)) for p in pictures[at : at + 32]])
             out.append(net(torch.from_numpy(x).to(device))[0].float().cpu().numpy())
     return np.concatenate(out).astype(np.float64)
 
@@ -368,35 +388,46 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--device", default="cpu")
     p.add_argument("--size", type=int, default=192)
     p.add_argument("--steps", type=int, default=5000)
-    p.add_argument("--lr", type=float, default=4e-4)
+    p.add_argument("--lr", type=float, default=5e-4)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--workers", type=int, default=1)
+    p.add_argument("--processes", type=int, default=1, help="processes that average their weights")
+    p.add_argument("--rank", type=int, default=0, help=argparse.SUPPRESS)
     p.add_argument("--eval-every", type=int, default=500)
     p.add_argument("--start", type=Path, help="checkpoint whose average is the starting point")
-    p.add_argument("--keep-batchnorm", action="store_true", help="do not fold before training")
+    p.add_argument("--fold", action="store_true", help="fold batch normalisation before training")
     a = p.parse_args(argv)
+    others = []
+    if a.processes > 1 and a.rank == 0:
+        a.out.mkdir(parents=True, exist_ok=True)
+        (a.out / "peers").unlink(missing_ok=True)
+        again = [sys.executable, "-m", "assay_lab.train.faces", *(argv or sys.argv[1:])]
+        for rank in range(1, a.processes):
+            others.append(subprocess.Popen([*again, "--rank", str(rank)]))  # noqa: S603
     torch.manual_seed(a.seed)
     cache = Cache(a.cache)
     net = FaceNet()
     load_imagenet(net)
-    if not a.keep_batchnorm:
+    if a.fold:
         fold_batchnorm(net)
     if a.start:
         net.load_state_dict(torch.load(a.start, map_location="cpu", weights_only=True)["average"])
     plan = Plan(
         a.steps, lr=a.lr, seed=a.seed, threads=a.threads, workers=a.workers,
-        device=a.device, eval_every=a.eval_every,
+        device=a.device, eval_every=a.eval_every, peers=a.processes, rank=a.rank,
     )  # fmt: skip
     fit(
         net,
         loss,
-        functools.partial(Mix.__call__, Mix(cache, a.size, a.seed)),
+        functools.partial(Mix.__call__, Mix(cache, a.size, a.seed + 1_000_003 * a.rank)),
         a.out,
         plan,
         evaluate=validator(cache, a.size, a.device),
         resume=a.resume,
     )
+    for other in others:
+        other.wait()
 
 
 if __name__ == "__main__":

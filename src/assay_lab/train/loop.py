@@ -8,6 +8,7 @@ and are loaded with ``weights_only``.
 from __future__ import annotations
 
 import copy
+import datetime
 import json
 import math
 import os
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader, Dataset
 
 Batch = dict[str, Tensor]
@@ -40,6 +41,26 @@ class Plan:
     save_every: float = 180.0  # seconds
     eval_every: int = 1000  # steps
     device: str = "cpu"
+    peers: int = 1  # processes that train alike on other batches and average their weights
+    rank: int = 0
+    sync: int = 10  # steps between averages
+
+
+def average_peers(net: nn.Module, peers: int) -> None:
+    """Replace every floating tensor of ``net`` by its mean over the processes.
+
+    Local SGD (Stich 2019): on cores that others use too, rare averaging loses
+    less time to waiting than a shared gradient in every step.
+    """
+    tensors = [t for t in net.state_dict().values() if t.dtype.is_floating_point]
+    flat = torch.cat([t.reshape(-1) for t in tensors])
+    distributed.all_reduce(flat)
+    flat /= peers
+    at = 0
+    with torch.no_grad():
+        for t in tensors:
+            t.copy_(flat[at : at + t.numel()].view_as(t))
+            at += t.numel()
 
 
 class Steps(Dataset[Batch]):
@@ -93,7 +114,14 @@ def fit(
     the averaged network in evaluation mode every ``eval_every`` steps and at the end.
     """
     out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(plan.seed)
+    torch.manual_seed(plan.seed + plan.rank)
+    chief = plan.rank == 0
+    if plan.peers > 1:
+        meeting = f"file://{(out / 'peers').absolute()}"
+        distributed.init_process_group(
+            "gloo", init_method=meeting, rank=plan.rank, world_size=plan.peers,
+            timeout=datetime.timedelta(minutes=30),
+        )  # fmt: skip
     torch.set_num_threads(plan.threads)
     device = torch.device(plan.device)
     net = net.to(device).to(memory_format=torch.channels_last)
@@ -111,9 +139,10 @@ def fit(
         net.load_state_dict(state["net"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
-        torch.set_rng_state(state["rng"].cpu())
+        if chief:
+            torch.set_rng_state(state["rng"].cpu())
         step = int(state["step"])
-    log = (out / "log.jsonl").open("a", encoding="utf-8")
+    log = (out / ("log.jsonl" if chief else f"log-{plan.rank}.jsonl")).open("a", encoding="utf-8")
 
     def note(**values: Any) -> None:
         log.write(json.dumps(values) + "\n")
@@ -152,6 +181,8 @@ def fit(
         if torch.isfinite(size):
             optimiser.step()
         step += 1
+        if plan.peers > 1 and (step % plan.sync == 0 or step == plan.steps):
+            average_peers(net, plan.peers)
         keep = min(plan.ema, (1 + step) / (10 + step))
         with torch.no_grad():
             for mean, now in zip(
@@ -172,12 +203,15 @@ def fit(
                 **{k: round(v / since, 4) for k, v in sums.items()},
             )
             began, sums, since = time.time(), {}, 0
-        if time.time() - saved > plan.save_every:
+        if chief and time.time() - saved > plan.save_every:
             checkpoint()
             saved = time.time()
-        if evaluate and (step % plan.eval_every == 0 or step == plan.steps):
+        if chief and evaluate and (step % plan.eval_every == 0 or step == plan.steps):
             note(event="validation", step=step, **evaluate(average))
             began, sums, since = time.time(), {}, 0
-    checkpoint()
+    if chief:
+        checkpoint()
     log.close()
+    if plan.peers > 1:
+        distributed.destroy_process_group()
     return average

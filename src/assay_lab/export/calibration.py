@@ -1,0 +1,81 @@
+"""From validation scores to likelihood ratios and operating points.
+
+A score is calibrated to a natural-log likelihood ratio (Brummer and du Preez,
+"Application-independent evaluation of speaker detection", 2006): logistic
+regression with both classes and all sources weighted alike, written down as
+knots of a piecewise-linear function and bounded by what so few samples can
+support.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay_lab.benchmark.logistic import fit_logistic
+from assay_lab.benchmark.metrics import threshold_at_fpr
+
+Floats = NDArray[np.float64]
+
+
+def stack(real: Mapping[str, Floats], fake: Mapping[str, Floats]) -> tuple[Floats, Floats, Floats]:
+    """Scores, labels and weights such that each class weighs 1/2 and its sources are alike."""
+    scores, labels, weights = [], [], []
+    for label, sets in ((0, real), (1, fake)):
+        for values in sets.values():
+            scores.append(values)
+            labels.append(np.full(len(values), float(label)))
+            weights.append(np.full(len(values), 0.5 / len(sets) / len(values)))
+    total = sum(map(len, scores))
+    return np.concatenate(scores), np.concatenate(labels), np.concatenate(weights) * total
+
+
+def calibrate(
+    real: Mapping[str, Floats], fake: Mapping[str, Floats], knots: int = 9
+) -> tuple[list[float], list[float]]:
+    """Knots (score, llr): increasing scores, non-decreasing llr within +-log(n / 10).
+
+    n is the smaller class, so that no answer is stronger than the sample can show.
+    """
+    s, y, w = stack(real, fake)
+    slope, shift = fit_logistic(s[:, None], y, weights=w)
+    slope = max(float(slope), 1e-3)
+    bound = np.log(max(20.0, min(float((y == 0).sum()), float((y == 1).sum()))) / 10)
+    low, high = (-bound - shift) / slope, (bound - shift) / slope
+    at = np.linspace(low, high, knots)
+    return [round(float(v), 5) for v in at], [round(float(v * slope + shift), 5) for v in at]
+
+
+def to_llr(scores: Floats, knots: tuple[list[float], list[float]]) -> Floats:
+    """Piecewise-linear map, constant beyond the ends."""
+    return np.asarray(np.interp(scores, *knots), dtype=np.float64)
+
+
+def to_probability(llr: Floats, prior: float = 0.5) -> Floats:
+    """P(positive) at a base rate."""
+    odds = llr + np.log(prior / (1 - prior))
+    return np.asarray(1 / (1 + np.exp(-odds)), dtype=np.float64)
+
+
+def conservative_threshold(real: Mapping[str, Floats], fpr: float, least: int = 50) -> float:
+    """Largest of the sources' own thresholds at ``fpr``, sources below ``least`` samples pooled.
+
+    Holds on each validation source rather than on their average, which is what
+    an unseen source asks for.
+    """
+    cuts = [threshold_at_fpr(v, fpr) for v in real.values() if len(v) >= least]
+    small = [v for v in real.values() if len(v) < least]
+    if small:
+        cuts.append(threshold_at_fpr(np.concatenate(small), fpr))
+    return float(max(cuts))
+
+
+def low_band(fake: Mapping[str, Floats], share: float = 0.02) -> float:
+    """Score below which ``share`` of the fakes fall, every source weighing alike."""
+    s = np.concatenate(list(fake.values()))
+    w = np.concatenate([np.full(len(v), 1 / len(v)) for v in fake.values()])
+    order = np.argsort(s)
+    mass = np.cumsum(w[order]) / w.sum()
+    return float(s[order][int(np.searchsorted(mass, share))])

@@ -1,0 +1,72 @@
+"""Calibration, operating points, logistic regression and the card writer."""
+
+from __future__ import annotations
+
+import datetime
+import tomllib
+
+import numpy as np
+import pytest
+
+from assay_lab.benchmark import metrics as m
+from assay_lab.benchmark.logistic import decision, fit_logistic
+from assay_lab.export import calibration as cal
+from assay_lab.export.card import dumps
+
+
+def test_logistic_matches_scikit_learn() -> None:
+    sk = pytest.importorskip("sklearn.linear_model")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3))
+    y = (x @ [1.0, -2.0, 0.5] + rng.normal(size=300) > 0.3).astype(int)
+    w = rng.uniform(0.2, 2, 300)
+    ours = fit_logistic(x, y, weights=w, ridge=1.0)
+    theirs = sk.LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(x, y, sample_weight=w)
+    np.testing.assert_allclose(ours[:3], theirs.coef_[0], atol=1e-4)
+    assert ours[3] == pytest.approx(theirs.intercept_[0], abs=1e-4)
+    np.testing.assert_allclose(decision(x, ours), theirs.decision_function(x), atol=1e-3)
+
+
+def test_logistic_survives_separable_data_and_refuses_one_class() -> None:
+    b = fit_logistic([[-1.0], [1.0]], [0, 1])
+    assert np.isfinite(b).all()
+    with pytest.raises(ValueError, match="classes"):
+        fit_logistic([[1.0], [2.0]], [1, 1])
+
+
+def test_calibrated_scores_have_small_error() -> None:
+    rng = np.random.default_rng(1)
+    real = {"a": rng.normal(-1, 1, 3000), "b": rng.normal(-1, 1, 500)}
+    fake = {"c": rng.normal(1, 1, 4000)}
+    knots = cal.calibrate(real, fake)
+    assert np.all(np.diff(knots[0]) > 0)
+    assert np.all(np.diff(knots[1]) >= 0)
+    assert max(map(abs, knots[1])) <= np.log(3500 / 10) + 1e-4
+    # for two unit Gaussians at -1 and 1 the true ratio is 2 s
+    np.testing.assert_allclose(cal.to_llr(np.array([-1, 0, 1.0]), knots), [-2, 0, 2], atol=0.25)
+    s = np.r_[rng.normal(-1, 1, 4000), rng.normal(1, 1, 4000)]
+    y = np.repeat([0, 1], 4000)
+    assert m.ece(y, cal.to_probability(cal.to_llr(s, knots))) < 0.03
+
+
+def test_operating_points_hold_on_every_source() -> None:
+    rng = np.random.default_rng(2)
+    real = {"easy": rng.normal(-3, 1, 400), "hard": rng.normal(0, 1, 400), "tiny": np.array([9.0])}
+    cut = cal.conservative_threshold({k: real[k] for k in ("easy", "hard")}, 0.01)
+    assert all(m.rate_at(real[k], cut) <= 0.01 for k in ("easy", "hard"))
+    assert cal.conservative_threshold(real, 0.01) > 8
+    fake = {"x": np.arange(1000.0), "y": np.arange(1000.0)}
+    assert cal.low_band(fake) == pytest.approx(19.5, abs=1.5)
+
+
+def test_card_is_valid_toml() -> None:
+    card = {
+        "model": {"name": 'x\n"y"', "version": 1, "created": datetime.date(2026, 11, 24)},
+        "points": {"a": 0.1, "b": 1e-9, "c": -3.0, "d": [1.0, 2.5], "e": True},
+        "data": [{"name": "é"}, {"name": "b"}],
+    }
+    back = tomllib.loads(dumps(card))
+    assert back["model"] == card["model"]
+    assert back["data"] == card["data"]
+    assert back["points"]["d"] == [1.0, 2.5]
+    assert isinstance(back["points"]["c"], float)
