@@ -9,6 +9,7 @@ exactly the same steps. Fixed corruptions for benchmarks are in ``NAMED``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,12 +21,19 @@ Rng = np.random.Generator
 INTERPOLATIONS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
 
-def _image(values: object) -> Image:
-    return np.ascontiguousarray(values, dtype=np.uint8)
+def _image(values: Any) -> Image:
+    return np.asarray(np.ascontiguousarray(values), np.uint8)
+
+
+def _reread(data: NDArray[Any]) -> Image:
+    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ValueError("a picture just encoded does not decode")
+    return _image(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
 def _clip(values: NDArray[np.floating]) -> Image:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 
 def jpeg(rgb: Image, quality: int, *, subsample: bool = True) -> Image:
@@ -34,14 +42,14 @@ def jpeg(rgb: Image, quality: int, *, subsample: bool = True) -> Image:
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     flags = [cv2.IMWRITE_JPEG_QUALITY, int(quality), cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
     _, data = cv2.imencode(".jpg", bgr, flags)
-    return _image(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+    return _reread(data)
 
 
 def webp(rgb: Image, quality: int) -> Image:
     """Through lossy WebP at ``quality`` 1-100."""
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".webp", bgr, [cv2.IMWRITE_WEBP_QUALITY, int(quality)])
-    return _image(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+    return _reread(data)
 
 
 def resize(rgb: Image, factor: float, *, down: int = cv2.INTER_AREA) -> Image:
@@ -76,8 +84,8 @@ def motion_blur(rgb: Image, length: int, angle: float) -> Image:
     kernel = np.zeros((length, length), np.float32)
     kernel[length // 2] = 1
     turn = cv2.getRotationMatrix2D(((length - 1) / 2, (length - 1) / 2), angle, 1)
-    kernel = cv2.warpAffine(kernel, turn, (length, length))
-    return _image(cv2.filter2D(rgb, -1, kernel / max(float(kernel.sum()), 1e-6)))
+    line = np.asarray(cv2.warpAffine(kernel, turn, (length, length)), np.float32)
+    return _image(cv2.filter2D(rgb, -1, line / max(float(line.sum()), 1e-6)))
 
 
 def sharpen(rgb: Image, amount: float, sigma: float = 1.0) -> Image:
@@ -91,7 +99,8 @@ def noise(rgb: Image, sigma: float, rng: Rng, *, grey: bool = False, grain: floa
     h, w = rgb.shape[:2]
     field = rng.standard_normal((h, w, 1 if grey else 3), dtype=np.float32)
     if grain > 0.1:
-        field = cv2.GaussianBlur(field, (0, 0), grain).reshape(h, w, -1) * (1 + 2 * grain)
+        soft = np.asarray(cv2.GaussianBlur(field, (0, 0), grain), np.float32)
+        field = soft.reshape(h, w, -1) * np.float32(1 + 2 * grain)
     return _clip(rgb + sigma * field)
 
 
@@ -156,17 +165,17 @@ def video(rgb: Image, crf: int, *, codec: str = "libx264") -> Image:
     h, w = rgb.shape[0] // 2 * 2, rgb.shape[1] // 2 * 2
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska") as out:
-        stream = out.add_stream(codec, rate=25)
-        stream.width, stream.height, stream.pix_fmt = w, h, "yuv420p"  # type: ignore[union-attr]
+        stream: Any = out.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = w, h, "yuv420p"
         quiet = (
             {"x265-params": "log-level=none:pools=1"} if codec == "libx265" else {"threads": "1"}
         )
         stream.options = {"crf": str(crf), "preset": "veryfast", **quiet}
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb[:h, :w]), format="rgb24")
-        for packet in [*stream.encode(frame), *stream.encode()]:  # type: ignore[union-attr]
+        for packet in [*stream.encode(frame), *stream.encode()]:
             out.mux(packet)
     buffer.seek(0)
-    with av.open(buffer) as box:
+    with av.open(buffer, "r") as box:
         seen = next(iter(box.decode(video=0))).to_ndarray(format="rgb24")
     return _image(
         cv2.copyMakeBorder(seen, 0, rgb.shape[0] - h, 0, rgb.shape[1] - w, cv2.BORDER_REPLICATE)

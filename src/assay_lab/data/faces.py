@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -97,7 +97,7 @@ def cut(rgb: Image, face: Face) -> tuple[bytes, list[float], list[float]]:
     left = float(np.clip((x0 + x1 - side) / 2, 0, w - side))
     top = float(np.clip((y0 + y1 - side) / 2, 0, h - side))
     a, b, s = round(left), round(top), int(side)
-    piece = rgb[b : b + s, a : a + s]
+    piece: Any = rgb[b : b + s, a : a + s]
     scale = min(1.0, STORED_SIDE / s)
     if scale < 1:
         piece = cv2.resize(piece, (STORED_SIDE, STORED_SIDE), interpolation=cv2.INTER_AREA)

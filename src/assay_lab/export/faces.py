@@ -129,14 +129,13 @@ def smallest_face(
     return (min(good) if good else 96), {0: round(full, 4), **found}
 
 
-def load(checkpoint: Path, folded: bool = False) -> FaceNet:
-    """The averaged network of a checkpoint, folded, in evaluation mode."""
+def load(checkpoint: Path) -> FaceNet:
+    """The averaged network of a checkpoint, normalisation folded, in evaluation mode."""
     net = FaceNet()
-    if folded:
-        fold_batchnorm(net)
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     net.load_state_dict(state["average"])
-    return (net if folded else fold_batchnorm(net.eval())).eval()
+    net.eval()
+    return fold_batchnorm(net)
 
 
 def data_table(cache: Cache) -> list[dict[str, Any]]:
@@ -187,10 +186,8 @@ def main(argv: list[str] | None = None) -> None:
         for how in CORRUPTED:
             crops = [serving_crop(corruptions.NAMED[how](x), a.size)[0] for x in batch]
             scores[name][how] = score_all(model, crops)
-    np.savez(
-        a.checkpoint.parent / "validation.npz",
-        **{f"{k}|{h}": v for k, s in scores.items() for h, v in s.items()},
-    )  # type: ignore[arg-type]
+    flat: dict[str, Any] = {f"{k}|{h}": v for k, each in scores.items() for h, v in each.items()}
+    np.savez(a.checkpoint.parent / "validation.npz", **flat)
 
     clean_real = {k: v["none"] for k, v in scores.items() if k.endswith(":real")}
     clean_fake = {k: v["none"] for k, v in scores.items() if k.endswith(":fake")}

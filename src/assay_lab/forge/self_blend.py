@@ -15,6 +15,8 @@ right eye, nose, left and right mouth corner as seen in the picture. Masks are
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +61,8 @@ PARTS = ("eyes", "nose", "mouth", "lower", "left", "right", "inner")
 def face_frame(points: Points) -> NDArray[np.float64]:
     """Affine map [2, 3] from the mean-face frame to pixels, by least squares on five points."""
     a = np.c_[FIVE, np.ones(5)]
-    return np.linalg.lstsq(a, np.asarray(points, float).reshape(5, 2), rcond=None)[0].T
+    found = np.linalg.lstsq(a, np.asarray(points, float).reshape(5, 2), rcond=None)[0]
+    return np.asarray(found.T, np.float64)
 
 
 def hull_mask(shape: tuple[int, int], points: Points, name: str, rng: Rng) -> Mask:
@@ -76,7 +79,7 @@ def _smooth_field(shape: tuple[int, int], rng: Rng, cells: int, amount: float) -
     return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC).astype(np.float32)
 
 
-def warp(values: NDArray[np.generic], dx: Mask, dy: Mask) -> NDArray[np.generic]:
+def warp(values: NDArray[Any], dx: Mask, dy: Mask) -> NDArray[Any]:
     """Move pixels by a smooth field (pixels), mirrored at the border."""
     h, w = values.shape[:2]
     x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
@@ -88,23 +91,24 @@ def soften(mask: Mask, rng: Rng, size: float) -> Mask:
     shape = (mask.shape[0], mask.shape[1])
     amount = 0.06 * size
     dx, dy = (_smooth_field(shape, rng, 6, amount) for _ in range(2))
-    out = warp(mask, dx, dy).astype(np.float32)
+    out: NDArray[Any] = warp(mask, dx, dy).astype(np.float32)
     first = size * float(rng.uniform(0.01, 0.1))
-    out = cv2.GaussianBlur(out, (0, 0), first)
+    out = np.asarray(cv2.GaussianBlur(out, (0, 0), first))
     if rng.random() < 0.5:  # pulls the soft edge inside, like eroding before blurring
         out = np.clip(2 * out - 1, 0, 1)
-        out = cv2.GaussianBlur(out, (0, 0), size * float(rng.uniform(0.01, 0.06)))
+        out = np.asarray(cv2.GaussianBlur(out, (0, 0), size * float(rng.uniform(0.01, 0.06))))
     peak = float(out.max())
     if peak > 0.05:
         out = out / peak
-    return (out * float(rng.choice([0.5, 0.75, 1, 1, 1, 1]))).astype(np.float32)
+    opacity = float(rng.choice([0.5, 0.75, 1, 1, 1, 1]))
+    return np.asarray(out * opacity, np.float32)
 
 
 def blend(inside: Image, outside: Image, mask: Mask) -> Image:
     """``mask * inside + (1 - mask) * outside``, rounded; ``outside`` itself where the mask is 0."""
     m = mask[..., None]
     mixed = m * inside.astype(np.float32) + (1 - m) * outside.astype(np.float32)
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(mixed), 0, 255), np.uint8)
 
 
 def _style(rgb: Image, rng: Rng) -> Image:
@@ -138,19 +142,18 @@ def self_blend(rgb: Image, points: Points, rng: Rng) -> tuple[Image, Mask]:
     """One self-blended image and its mask. The background is that of ``rgb`` or a restyled copy."""
     h, w = rgb.shape[:2]
     size = _span(points)
-    inside, outside = rgb, rgb
+    inside: NDArray[Any] = rgb
+    outside = rgb
     if rng.random() < 0.5:
         inside = _style(inside, rng)
     else:
         outside = _style(outside, rng)
         if rng.random() < 0.3:
             inside = _style(inside, rng)
-    turn = cv2.getRotationMatrix2D(
-        (float(points[:, 0].mean()), float(points[:, 1].mean())),
-        float(rng.normal(0, 1.5)),
-        float(rng.uniform(0.95, 1.06)),
-    )
-    turn[:, 2] += rng.uniform(-0.03, 0.03, 2) * size
+    centre = (float(points[:, 0].mean()), float(points[:, 1].mean()))
+    angle, scale = float(rng.normal(0, 1.5)), float(rng.uniform(0.95, 1.06))
+    turn = np.array(cv2.getRotationMatrix2D(centre, angle, scale), np.float64)
+    turn[:, 2] = turn[:, 2] + rng.uniform(-0.03, 0.03, 2) * size
     inside = cv2.warpAffine(
         inside, turn, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
@@ -199,7 +202,7 @@ def match_colour(inside: Image, outside: Image, mask: Mask, strength: float) -> 
     mb, sb = b[where].mean(0), b[where].std(0) + 1e-3
     moved = (a - ma) * np.clip(sb / sa, 0.6, 1.6) + mb
     out = np.clip(a + strength * (moved - a), 0, 255).astype(np.uint8)
-    return cv2.cvtColor(out, cv2.COLOR_LAB2RGB).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(out, cv2.COLOR_LAB2RGB), np.uint8)
 
 
 def similarity(source: Points, target: Points) -> NDArray[np.float64]:
@@ -223,10 +226,10 @@ def cross_blend(
     turn = similarity(other_points, points)
     if not np.isfinite(turn).all():
         return self_blend(rgb, points, rng)
-    inside = cv2.warpAffine(
+    moved = cv2.warpAffine(
         other, turn, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
-    inside = inside.astype(np.uint8)
+    inside = np.asarray(moved, np.uint8)
     hard = hull_mask((h, w), points, name, rng)
     inside = match_colour(inside, rgb, hard, float(rng.uniform(0.6, 1.0)))
     if rng.random() < 0.3:

@@ -17,6 +17,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -46,7 +47,8 @@ ONE_SIZE = frozenset({"dfdc"})  # crops without room around the face
 
 def normalise(rgb: Image) -> NDArray[np.float32]:
     """[H, W, 3] uint8 to [3, H, W] float32 in the network's units."""
-    x = (rgb.astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
+    mean, std = np.asarray(MEAN, np.float32), np.asarray(STD, np.float32)
+    x = (rgb.astype(np.float32) / 255 - mean) / std
     return np.ascontiguousarray(x.transpose(2, 0, 1))
 
 
@@ -80,7 +82,7 @@ def window(row: Row, shape: tuple[int, ...], draw: NDArray[np.float64]) -> tuple
     return int(np.clip(round(left), 0, w - s)), int(np.clip(round(top), 0, h - s)), s
 
 
-def piece(values: NDArray[np.generic], left: int, top: int, side: int) -> NDArray[np.generic]:
+def piece(values: NDArray[Any], left: int, top: int, side: int) -> NDArray[Any]:
     """A square of ``values`` [h, w, ...]; border values repeat outside, as in serving."""
     h, w = values.shape[:2]
     rows = np.clip(np.arange(top, top + side), 0, h - 1)
@@ -160,17 +162,16 @@ class Mix:
         rgb = np.ascontiguousarray(rgb)
         if dull:
             rgb = c.grey(rgb)
-        small = max(s, 64)
         if s > self.size * 1.3 and draw[7] < 0.7:  # large originals are met at the network's scale
             small = round(self.size * (1 + 0.4 * draw[5]))
-            rgb = cv2.resize(rgb, (small, small), interpolation=cv2.INTER_AREA).astype(np.uint8)
+            rgb = np.asarray(
+                cv2.resize(rgb, (small, small), interpolation=cv2.INTER_AREA), np.uint8
+            )
         if not plain:
             rgb = c.chain(rgb, rng, strength=self.strength)
-        rgb = to_size(rgb, self.size, draw[6])
-        cells = self.size // 16
-        return normalise(rgb), cv2.resize(
-            np.ascontiguousarray(mask), (cells, cells), interpolation=cv2.INTER_AREA
-        )
+        cells = (self.size // 16, self.size // 16)
+        coarse = cv2.resize(np.ascontiguousarray(mask), cells, interpolation=cv2.INTER_AREA)
+        return normalise(to_size(rgb, self.size, draw[6])), np.asarray(coarse, np.float32)
 
     def base(self, rng: Rng) -> tuple[int, list[int]]:
         """A real face with points, and the pool it comes from."""

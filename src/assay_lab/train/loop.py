@@ -168,7 +168,8 @@ def fit(
         prefetch_factor=4 if plan.workers else None,
         worker_init_fn=_quiet_worker,
     )
-    saved, began, sums, since = time.time(), time.time(), {}, 0
+    sums: dict[str, float] = {}
+    saved, began, since = time.time(), time.time(), 0
     for batch in loader:
         net.train()
         for group in optimiser.param_groups:
