@@ -1,0 +1,123 @@
+"""Findings in, outcome out: the one place where evidence meets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from assay.findings import Finding, Kind, NotApplicable, Question, Where
+from assay.fusion.calibration import SPREAD, evidence_llr, posterior, question_llr, shares
+from assay.fusion.outcome import Evidence, Hypothesis, Interval, Outcome
+from assay.fusion.scope import applicable, scope_of
+from assay.fusion.verdict import conflicts_in, decide
+from assay.media import MediaKind
+
+__all__ = ["fuse"]
+
+_KINDS = tuple(Kind)
+
+
+def fuse(
+    kind: MediaKind,
+    findings: Sequence[tuple[str, Finding]],
+    refusals: Sequence[NotApplicable] = (),
+    *,
+    prior: float = 0.5,
+) -> Outcome:
+    """Weigh ``findings``, given as (analyzer name, finding), about one item.
+
+    The result does not depend on the order of ``findings``, and the probability never
+    falls when a ratio rises.
+
+    Args:
+        kind: what the item is.
+        findings: everything the analyzers said.
+        refusals: analyzers that had nothing to look at; they drop their question.
+        prior: probability, before looking, that such an item is not authentic; in (0, 1).
+
+    Raises:
+        ValueError: ``prior`` is not strictly between 0 and 1.
+        ModelError: a finding names a calibration curve that is not installed.
+    """
+    if not 0.0 < prior < 1.0:
+        raise ValueError(f"the prior must lie strictly between 0 and 1, got {prior!r}")
+    evidence = _weigh(findings)
+    by_question: dict[Question, list[Evidence]] = {}
+    for item in evidence:
+        if item.question is not None and item.llr is not None:
+            by_question.setdefault(item.question, []).append(item)
+    hypotheses = tuple(
+        Hypothesis(
+            question=question,
+            tested=question in by_question,
+            share=share,
+            llr=question_llr(by_question.get(question, ())),
+        )
+        for question, share in shares(applicable(kind, by_question, refusals)).items()
+    )
+    probability = interval = None
+    if by_question:
+        probability = posterior(hypotheses, prior)
+        interval = Interval(
+            low=posterior(hypotheses, prior, shift=-SPREAD),
+            high=posterior(hypotheses, prior, shift=+SPREAD),
+        )
+    conflicts = conflicts_in(evidence)
+    ruling = decide(evidence, hypotheses, refusals, conflicts, probability)
+    return Outcome(
+        verdict=ruling.verdict,
+        headline=ruling.headline,
+        probability=probability,
+        interval=interval,
+        prior=prior,
+        decision=ruling.decision,
+        reasons=ruling.reasons,
+        scope=scope_of(evidence, refusals, frozenset(by_question)),
+        hypotheses=hypotheses,
+        evidence=evidence,
+        conflicts=conflicts,
+    )
+
+
+def _weigh(findings: Sequence[tuple[str, Finding]]) -> tuple[Evidence, ...]:
+    """Evidence in an order that depends on its content only: by kind, then weight."""
+    weighed = [(name, finding, evidence_llr(finding)) for name, finding in findings]
+    weighed.sort(
+        key=lambda w: (
+            _KINDS.index(w[1].kind),
+            -abs(w[2] or 0.0),
+            w[0],
+            w[1].code,
+            _place(w[1].where),
+            w[1].because,
+            w[1].raw_score or 0.0,
+        )
+    )
+    return tuple(
+        Evidence(
+            id=f"e{number}",
+            analyzer=name,
+            code=finding.code,
+            kind=finding.kind,
+            claim=finding.claim,
+            because=finding.because,
+            strength=finding.strength,
+            question=finding.question,
+            group=finding.group,
+            raw_score=finding.raw_score,
+            curve=finding.curve,
+            llr=llr,
+            where=finding.where,
+            model=finding.model,
+            limits=finding.limits,
+            grid=finding.grid,
+            series=finding.series,
+            data=dict(finding.data),
+        )
+        for number, (name, finding, llr) in enumerate(weighed, start=1)
+    )
+
+
+def _place(where: Where) -> tuple[float, ...]:
+    box = where.box or (-1.0, -1.0, -1.0, -1.0)
+    rest = (where.start, where.end, where.face, where.track, where.speaker)
+    return (*box, *(-1.0 if v is None else float(v) for v in rest))

@@ -1,0 +1,47 @@
+"""Which questions apply to an item, and whether we were able to judge it at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from assay.findings import NotApplicable, Question
+from assay.fusion.outcome import Evidence, Scope
+from assay.media import MediaKind
+
+__all__ = ["applicable", "scope_of"]
+
+_BY_KIND: Mapping[MediaKind, frozenset[Question]] = {
+    MediaKind.IMAGE: frozenset(
+        {Question.FACE_MANIPULATION, Question.GENERATED_IMAGE, Question.LOCAL_EDIT}
+    ),
+    # Cuts are ordinary film grammar: VIDEO_EDIT is reported and weighed only when tested.
+    MediaKind.VIDEO: frozenset(
+        {Question.FACE_MANIPULATION, Question.GENERATED_IMAGE, Question.SYNTHETIC_SPEECH}
+    ),
+    MediaKind.AUDIO: frozenset({Question.SYNTHETIC_SPEECH, Question.AUDIO_EDIT}),
+}
+
+
+def applicable(
+    kind: MediaKind, tested: Iterable[Question], refusals: Sequence[NotApplicable]
+) -> frozenset[Question]:
+    """Questions that make sense for this item.
+
+    A question that an analyzer declared not to apply (no face, no speech) is dropped
+    unless another analyzer tested it all the same.
+    """
+    answered = frozenset(tested)
+    refused = {r.question for r in refusals if r.question is not None}
+    return (_BY_KIND[kind] - refused) | answered
+
+
+def scope_of(
+    evidence: Sequence[Evidence], refusals: Sequence[NotApplicable], tested: frozenset[Question]
+) -> Scope:
+    """In scope when at least one calibrated test gave an answer."""
+    flags = {r.code for r in refusals}
+    for item in evidence:
+        reason = item.data.get("not_applicable")
+        if isinstance(reason, str):
+            flags.add(reason)
+    return Scope(in_scope=bool(tested), quality_flags=tuple(sorted(flags)))
