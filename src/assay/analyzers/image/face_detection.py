@@ -142,7 +142,7 @@ def _look_padded(pixels: NDArray[np.uint8], min_score: float) -> NDArray[np.floa
     ratio = min(1.0, _COARSE / 2 / max(height, width))
     if ratio < 1.0:
         size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     h, w = pixels.shape[:2]
     y, x = h // 2, w // 2
     padded = np.empty((h + 2 * y, w + 2 * x, 3), np.uint8)
