@@ -88,8 +88,7 @@ def _weigh(findings: Sequence[tuple[str, Finding]]) -> tuple[Evidence, ...]:
             w[0],
             w[1].code,
             _place(w[1].where),
-            w[1].because,
-            w[1].raw_score or 0.0,
+            repr(w[1]),
         )
     )
     return tuple(

@@ -1,0 +1,122 @@
+"""Commands and their options."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay import __version__
+from assay.cli import batch, status
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="assay",
+    help="Says whether images, videos and sound recordings are authentic. Works offline.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="Exit status: 0 nothing found, 1 at least one file manipulated, synthetic or "
+    "suspicious, 2 wrong usage, 3 at least one file could not be analysed, 130 interrupted.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"assay {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # File names may hold bytes that are no text; they must not end a batch.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@app.command()
+def analyze(
+    paths: Annotated[list[Path], typer.Argument(help="Files or folders.", show_default=False)],
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON report a line, as files are done.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the report of a single file as one HTML page.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for a JSON and an HTML report of every file.")
+    ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Descend into folders.")
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, max=64, help="Files analysed at the same time.")
+    ] = 1,
+    prior: Annotated[
+        float,
+        typer.Option(
+            min=0.0001,
+            max=0.9999,
+            help="Probability, before looking, that such a file is not authentic.",
+        ),
+    ] = 0.5,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show every piece of evidence with its limits.")
+    ] = False,
+    pictures: Annotated[
+        bool, typer.Option(help="Keep small pictures of the media in the report.")
+    ] = True,
+    timeout: Annotated[
+        float, typer.Option(min=1.0, help="Seconds that one file may take.")
+    ] = 900.0,
+) -> None:
+    """Analyse files and folders, and say for each what was found and why."""
+    raise typer.Exit(
+        batch.run(
+            paths,
+            batch.Options(
+                json=json,
+                html=html,
+                out=out,
+                recursive=recursive,
+                jobs=jobs,
+                prior=prior,
+                explain=explain,
+                pictures=pictures,
+                timeout=timeout,
+            ),
+        )
+    )
+
+
+@app.command()
+def report(
+    path: Annotated[Path, typer.Argument(help="A stored JSON report.", show_default=False)],
+    html: Annotated[Path | None, typer.Option(help="Write it as one HTML page.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show all evidence.")] = False,
+) -> None:
+    """Show a stored report again, without the media."""
+    raise typer.Exit(batch.show_stored(path, html=html, json=json, explain=explain))
+
+
+@app.command()
+def models(
+    json: Annotated[bool, typer.Option("--json", help="Print the cards as JSON.")] = False,
+) -> None:
+    """List the trained networks and calibration curves, how good they are and where."""
+    raise typer.Exit(status.models(json=json))
+
+
+@app.command()
+def doctor() -> None:
+    """Check the installation: libraries, models and their hashes, a self-test."""
+    raise typer.Exit(status.doctor())

@@ -1,0 +1,144 @@
+"""The whole way from file to report, as code on one screen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from assay import __version__
+from assay.analyzers.catalog import for_kind
+from assay.analyzers.protocol import Analyzer
+from assay.errors import AssayError
+from assay.findings import Finding, NotApplicable
+from assay.fusion import fuse
+from assay.limits import Limits
+from assay.media import Media, MediaKind, Video, decode, kind_of
+from assay.report import assemble
+from assay.report.document import Analysed, Coverage, Engine, Report, Skipped
+
+__all__ = ["analyze"]
+
+Progress = Callable[[str], None]
+
+
+def analyze(
+    path: str | Path,
+    *,
+    prior: float = 0.5,
+    limits: Limits | None = None,
+    analyzers: Sequence[Analyzer] | None = None,
+    pictures: bool = True,
+    progress: Progress | None = None,
+) -> Report:
+    """Analyse one file in this process. For files you do not trust see :mod:`assay.isolation`.
+
+    Args:
+        path: an image, a video or a sound recording; its name does not matter.
+        prior: probability, before looking, that such a file is not authentic; in (0, 1).
+        limits: bounds on size and time, default :class:`Limits`.
+        analyzers: which to run, default all of the catalog that suit the media.
+        pictures: keep small pictures of the media in the report for its renderings.
+        progress: called with the name of each stage as it begins.
+
+    Raises:
+        MediaError: the file cannot be read as media; names the file and the cause.
+        ValueError: ``prior`` out of range.
+    """
+    if not 0.0 < prior < 1.0:
+        raise ValueError(f"the prior must lie strictly between 0 and 1, got {prior!r}")
+    limits = limits or Limits()
+    say = progress or (lambda stage: None)
+    clock = time.perf_counter
+    started = clock()
+
+    say("decode")
+    media = decode(path, limits)
+    decoded = clock()
+
+    findings: list[tuple[str, Finding]] = []
+    refusals: list[NotApplicable] = []
+    analysed: list[Analysed] = []
+    skipped: list[Skipped] = []
+    chosen = for_kind(kind_of(media)) if analyzers is None else tuple(analyzers)
+    work: list[tuple[Analyzer, Media]] = [
+        (a, media) for a in chosen if kind_of(media) in a.info.media
+    ]
+    if isinstance(media, Video) and media.sound is not None:
+        heard = for_kind(MediaKind.AUDIO) if analyzers is None else chosen
+        sound = media.sound
+        # What looks at any kind of media has seen the file already, as a video.
+        work += [
+            (a, sound)
+            for a in heard
+            if MediaKind.AUDIO in a.info.media and MediaKind.VIDEO not in a.info.media
+        ]
+    for analyzer, subject in work:
+        info = analyzer.info
+        say(info.name)
+        before = clock()
+        try:
+            answer = analyzer.analyze(subject)
+        except Exception as error:  # noqa: BLE001 - one analyzer must not cost the report
+            cause = str(error) if isinstance(error, AssayError) else repr(error)
+            skipped.append(Skipped(what=info.name, code="failed", why=cause[:500]))
+            continue
+        if isinstance(answer, NotApplicable):
+            refusals.append(answer)
+            skipped.append(Skipped(what=info.name, code=answer.code, why=answer.reason))
+            continue
+        findings += [(info.name, finding) for finding in answer]
+        analysed.append(
+            Analysed(
+                analyzer=info.name,
+                version=info.version,
+                question=info.question,
+                seconds=round(clock() - before, 4),
+                findings=len(answer),
+            )
+        )
+    looked = clock()
+
+    say("report")
+    outcome = fuse(kind_of(media), findings, refusals, prior=prior)
+    shown = assemble.pictures_of(media) if pictures else ()
+    notes = media.notes
+    if isinstance(media, Video) and media.sound is not None:
+        notes += media.sound.notes
+    ended = clock()
+    return assemble.report(
+        outcome,
+        media,
+        analysis_id=uuid.uuid4().hex,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        coverage=Coverage(
+            analysed=tuple(analysed), skipped=tuple(skipped), truncated=tuple(dict.fromkeys(notes))
+        ),
+        pictures=shown,
+        engine=Engine(
+            version=__version__,
+            config_sha256=_config_hash(prior, limits, chosen),
+            models=assemble.models_in(outcome.evidence),
+        ),
+        timing={
+            "decode": round(decoded - started, 4),
+            "analyze": round(looked - decoded, 4),
+            "report": round(ended - looked, 4),
+        },
+    )
+
+
+def _config_hash(prior: float, limits: Limits, chosen: Sequence[Analyzer]) -> str:
+    """Equal for two runs that would treat the same file the same way."""
+    config = {
+        "prior": prior,
+        "limits": asdict(limits),
+        "analyzers": [[a.info.name, a.info.version, list(a.info.models)] for a in chosen],
+        "engine": __version__,
+    }
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
