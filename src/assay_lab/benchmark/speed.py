@@ -1,0 +1,151 @@
+"""Speed and memory of the shipped pipeline, each case in a fresh process.
+
+    python -m assay_lab.benchmark.speed --out benchmarks/speed.json
+
+Media is made by code (noise-textured moving pictures, a voice-like sound), so the figures
+can be had anywhere. Wall seconds are the median of the runs, memory is the peak resident
+size of the analysing process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_CHILD = """
+import json, resource, sys, time
+started = time.perf_counter()
+import assay
+imported = time.perf_counter()
+report = assay.analyze(sys.argv[1])
+ended = time.perf_counter()
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps({"import_s": imported - started, "analyze_s": ended - imported,
+                  "peak_bytes": peak, "verdict": report.verdict,
+                  "analyzers": {a.analyzer: a.seconds for a in report.coverage.analysed},
+                  "failed": [s.what for s in report.coverage.skipped if s.code == "failed"]}))
+"""
+
+
+def _photo(path: Path) -> None:
+    from PIL import Image
+
+    r = np.random.RandomState(1)
+    coarse = Image.fromarray(r.randint(0, 255, (75, 100, 3), np.uint8))
+    pixels = np.asarray(coarse.resize((4000, 3000), Image.Resampling.BICUBIC), np.float32)
+    pixels = np.clip(pixels + r.normal(0, 4, pixels.shape), 0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(path, quality=92)
+
+
+def _video(path: Path, seconds: int, width: int, height: int) -> None:
+    import av
+    from PIL import Image
+
+    r = np.random.RandomState(2)
+    coarse = Image.fromarray(r.randint(0, 255, (40, 60, 3), np.uint8))
+    big = np.asarray(coarse.resize((width + 256, height + 256), Image.Resampling.BICUBIC))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.options = {"preset": "ultrafast", "crf": "23"}
+        for n in range(seconds * 25):
+            x, y = n % 256, (n // 3) % 256
+            picture = np.ascontiguousarray(big[y : y + height, x : x + width])
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+
+
+def _sound(path: Path, seconds: int) -> None:
+    import soundfile
+
+    rate = 16000
+    t = np.arange(seconds * rate) / rate
+    pitch = 2 * np.pi * np.cumsum(120 + 30 * np.sin(2 * np.pi * 0.7 * t)) / rate
+    voice = sum(np.sin(k * pitch) / k for k in range(1, 20))
+    envelope = np.clip(np.sin(2 * np.pi * 2.5 * t) + 0.3, 0, 1)
+    noise = np.random.RandomState(4).normal(0, 0.003, t.size)
+    soundfile.write(path, (0.2 * voice * envelope + noise).astype(np.float32), rate)
+
+
+def _measure(path: Path, runs: int) -> dict[str, Any]:
+    results = []
+    for _ in range(runs):
+        before = time.perf_counter()
+        done = subprocess.run(  # noqa: S603 - our own interpreter
+            [sys.executable, "-c", _CHILD, str(path)], capture_output=True, text=True, check=True
+        )
+        result = json.loads(done.stdout)
+        result["process_s"] = time.perf_counter() - before
+        results.append(result)
+    last = results[-1]
+    return {
+        "runs": runs,
+        "import_s": round(statistics.median(r["import_s"] for r in results), 3),
+        "analyze_s": round(statistics.median(r["analyze_s"] for r in results), 3),
+        "process_s": round(statistics.median(r["process_s"] for r in results), 3),
+        "peak_mib": round(max(r["peak_bytes"] for r in results) / 2**20),
+        "verdict": last["verdict"],
+        "failed": last["failed"],
+        "analyzers_s": last["analyzers"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/speed.json"))
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--long", action="store_true", help="also a 30-minute video")
+    args = parser.parse_args()
+    cases: dict[str, tuple[str, Callable[[Path], None], int]] = {
+        "photo, 64 x 64 (cold start)": ("tiny.png", _tiny, args.runs),
+        "photo, 12 megapixels, JPEG": ("photo.jpg", _photo, args.runs),
+        "video, 10 s of 1080p, H.264": ("v.mp4", lambda p: _video(p, 10, 1920, 1080), args.runs),
+        "sound, 60 s, 16 kHz WAV": ("s.wav", lambda p: _sound(p, 60), args.runs),
+    }
+    if args.long:
+        cases["video, 30 min of 480p, H.264"] = (
+            "long.mp4",
+            lambda p: _video(p, 1800, 854, 480),
+            1,
+        )
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (file, make, runs) in cases.items():
+            path = Path(folder) / file
+            make(path)
+            results[name] = _measure(path, runs)
+            print(name, json.dumps(results[name]), flush=True)
+            path.unlink()
+    document = {
+        "command": "python -m assay_lab.benchmark.speed --out benchmarks/speed.json"
+        + (" --long" if args.long else ""),
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
+        "cases": results,
+    }
+    args.out.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _tiny(path: Path) -> None:
+    from PIL import Image
+
+    Image.radial_gradient("L").resize((64, 64)).convert("RGB").save(path)
+
+
+if __name__ == "__main__":
+    main()
