@@ -1,0 +1,81 @@
+"""The offline list of authorities whose signatures count as trusted.
+
+A trust list is a folder with ``list.toml`` (``name``, ``date``, ``signers`` and, if there
+are any, ``timestamps``: names of PEM files beside it; ``licence``, ``origin``). The one
+that ships is the official list of the C2PA conformance programme, as old as its date
+says. To use your own: ``Credentials(TrustList.load(folder))``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+
+__all__ = ["TrustList", "shipped"]
+
+_BLOCK = re.compile(
+    r"-----BEGIN CERTIFICATE-----\s+[A-Za-z0-9+/=\s]+?-----END CERTIFICATE-----"
+)  # fmt: skip
+_MOST_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustList:
+    """PEM certificates of authorities, and the day the list was issued.
+
+    ``signers`` vouch for whoever signs a statement, ``timestamps`` for clocks only.
+    """
+
+    name: str
+    dated: date
+    signers: str
+    timestamps: str = ""
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(f"{self.signers}\0{self.timestamps}".encode()).hexdigest()
+
+    @classmethod
+    def load(cls, folder: Path) -> TrustList:
+        """Read the list in ``folder``.
+
+        Raises:
+            ValueError: the description is incomplete or a PEM file holds no certificate.
+            OSError: a file cannot be read.
+        """
+        described = tomllib.loads((folder / "list.toml").read_text(encoding="utf-8"))
+        name, dated = described.get("name"), described.get("date")
+        if not isinstance(name, str) or not isinstance(dated, date):
+            raise ValueError(f"{folder / 'list.toml'}: needs a name and a date")
+        signers = _certificates(folder, described.get("signers"))
+        if not signers:
+            raise ValueError(f"{folder / 'list.toml'}: names no signers")
+        return cls(
+            name=name, dated=dated, signers=signers,
+            timestamps=_certificates(folder, described.get("timestamps")),
+        )  # fmt: skip
+
+
+def _certificates(folder: Path, name: object) -> str:
+    if name is None:
+        return ""
+    if not isinstance(name, str) or Path(name).name != name:
+        raise ValueError(f"{folder / 'list.toml'}: {name!r} is not the name of a file beside it")
+    path = folder / name
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"{path}: larger than {_MOST_BYTES} bytes")
+    blocks = _BLOCK.findall(path.read_text(encoding="utf-8", errors="replace"))
+    if not blocks:
+        raise ValueError(f"{path}: holds no certificate")
+    return "\n".join(blocks) + "\n"
+
+
+@cache
+def shipped() -> TrustList:
+    """The list that comes with Assay."""
+    return TrustList.load(Path(__file__).parent / "trust")
