@@ -9,11 +9,23 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from assay.media.audio import Audio
+from assay.media.decode import decode
 from assay.media.image import Image
 from assay.media.source import Source
 from assay.media.video import Packet, Stream, Video
 
-__all__ = ["Audio", "Image", "Media", "MediaKind", "Packet", "Source", "Stream", "Video", "kind_of"]
+__all__ = [
+    "Audio",
+    "Image",
+    "Media",
+    "MediaKind",
+    "Packet",
+    "Source",
+    "Stream",
+    "Video",
+    "decode",
+    "kind_of",
+]
 
 Media: TypeAlias = Image | Video | Audio
 

@@ -65,6 +65,7 @@ class Video:
     encoder: str = ""
     tags: tuple[tuple[str, str], ...] = ()
     sound: Audio | None = None
+    attached_picture: int = 0
     notes: tuple[str, ...] = ()
     _frames: Callable[[Sequence[float] | None], Iterator[Image]] = field(repr=False)
     _packets: Callable[[], Iterator[Packet]] = field(repr=False)
