@@ -15,7 +15,7 @@ from assay import __version__
 from assay.analyzers.catalog import for_kind
 from assay.analyzers.protocol import Analyzer
 from assay.errors import AssayError
-from assay.findings import Finding, NotApplicable
+from assay.findings import Finding, NotApplicable, Question
 from assay.fusion import fuse
 from assay.limits import Limits
 from assay.media import Media, MediaKind, Video, decode, kind_of
@@ -65,6 +65,7 @@ def analyze(
     refusals: list[NotApplicable] = []
     analysed: list[Analysed] = []
     skipped: list[Skipped] = []
+    asked: set[Question] = set()
     chosen = for_kind(kind_of(media)) if analyzers is None else tuple(analyzers)
     work: list[tuple[Analyzer, Media]] = [
         (a, media) for a in chosen if kind_of(media) in a.info.media
@@ -93,6 +94,7 @@ def analyze(
             skipped.append(Skipped(what=info.name, code=answer.code, why=answer.reason))
             continue
         findings += [(info.name, finding) for finding in answer]
+        asked |= info.bears_on
         analysed.append(
             Analysed(
                 analyzer=info.name,
@@ -105,7 +107,7 @@ def analyze(
     looked = clock()
 
     say("report")
-    outcome = fuse(kind_of(media), findings, refusals, prior=prior)
+    outcome = fuse(kind_of(media), findings, refusals, asked=asked, prior=prior)
     shown = assemble.pictures_of(media) if pictures else ()
     notes = media.notes
     if isinstance(media, Video) and media.sound is not None:

@@ -210,3 +210,11 @@ def test_nothing_to_say_is_not_applicable_with_the_reasons() -> None:
 def test_impossible_priors_are_refused(prior: float) -> None:
     with pytest.raises(ValueError, match="prior"):
         fuse(MediaKind.IMAGE, [], prior=prior)
+
+
+def test_one_refusal_does_not_close_a_question_that_another_looked_into() -> None:
+    refusal = NotApplicable(code="no_cfa", reason="No pattern.", question=LOCAL)
+    dropped = fuse(MediaKind.IMAGE, [net(-4, WHOLE)], [refusal])
+    kept = fuse(MediaKind.IMAGE, [net(-4, WHOLE)], [refusal], asked=[LOCAL])
+    assert LOCAL not in {h.question for h in dropped.hypotheses}
+    assert LOCAL in {h.question for h in kept.hypotheses}

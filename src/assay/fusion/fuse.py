@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from assay.findings import Finding, Kind, NotApplicable, Question, Where
 from assay.fusion.calibration import SPREAD, evidence_llr, posterior, question_llr, shares
@@ -21,6 +21,7 @@ def fuse(
     findings: Sequence[tuple[str, Finding]],
     refusals: Sequence[NotApplicable] = (),
     *,
+    asked: Iterable[Question] = (),
     prior: float = 0.5,
 ) -> Outcome:
     """Weigh ``findings``, given as (analyzer name, finding), about one item.
@@ -31,7 +32,9 @@ def fuse(
     Args:
         kind: what the item is.
         findings: everything the analyzers said.
-        refusals: analyzers that had nothing to look at; they drop their question.
+        refusals: analyzers that had nothing to look at; they drop their question, unless
+            it is among ``asked``.
+        asked: questions that some analyzer looked into, with or without a finding.
         prior: probability, before looking, that such an item is not authentic; in (0, 1).
 
     Raises:
@@ -52,7 +55,7 @@ def fuse(
             share=share,
             llr=question_llr(by_question.get(question, ())),
         )
-        for question, share in shares(applicable(kind, by_question, refusals)).items()
+        for question, share in shares(applicable(kind, by_question, refusals, asked)).items()
     )
     probability = interval = None
     if by_question:

@@ -23,16 +23,18 @@ _BY_KIND: Mapping[MediaKind, frozenset[Question]] = {
 
 
 def applicable(
-    kind: MediaKind, tested: Iterable[Question], refusals: Sequence[NotApplicable]
+    kind: MediaKind,
+    tested: Iterable[Question],
+    refusals: Sequence[NotApplicable],
+    asked: Iterable[Question] = (),
 ) -> frozenset[Question]:
     """Questions that make sense for this item.
 
-    A question that an analyzer declared not to apply (no face, no speech) is dropped
-    unless another analyzer tested it all the same.
+    A question that an analyzer declared not to apply (no face, no speech) is dropped,
+    unless another analyzer did look into it (``asked``), whether or not it found anything.
     """
-    answered = frozenset(tested)
     refused = {r.question for r in refusals if r.question is not None}
-    return (_BY_KIND[kind] - refused) | answered
+    return (_BY_KIND[kind] - (refused - frozenset(asked))) | frozenset(tested)
 
 
 def scope_of(
