@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from assay.errors import MediaError
+from assay.errors import Corrupt, MediaError
 from assay.limits import Limits
 from assay.media.opening import format_of, open_source, reopen
 from assay.media.sniff import gif_pictures
@@ -47,9 +47,19 @@ def decode(path: str | os.PathLike[str], limits: Limits | None = None) -> Media:
     from assay.media.containers import survey
     from assay.media.sounds import sound_of
     from assay.media.videos import video_of
+    from assay.media.wholeness import shortfall
 
-    found = survey(source, limits)
-    if found.picture is None or not found.picture.count:
+    missing = shortfall(source)
+    try:
+        found = survey(source, limits)
+    except Corrupt as error:
+        raise Corrupt(source.path, missing or error.cause) from error
+    if missing:
+        found.notes.insert(0, missing)
+    if found.picture is not None and not found.picture.count and found.sound is not None:
+        found.notes.append("the file declares a video but holds no frame of it")
+        found.picture = None
+    if found.picture is None:
         return sound_of(source, found, limits)
     sound = None
     if found.sound is not None and found.sound.count:
