@@ -17,7 +17,7 @@ __all__ = ["Generators"]
 _PLANTED = "The text is not signed: anyone can write it into any file, or remove it."
 _ABSENT = "Most sites strip such texts: their absence says nothing."
 _MOST_FINDINGS = 8
-_NAMING = {"software", "source", "creator", "author", "credit", "encoder", "generator", "tool"}
+_NAMING = {"software", "source", "encoder", "generator", "tool", "make"}
 
 
 class Generators:
