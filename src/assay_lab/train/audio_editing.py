@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.analyzers.audio.editing import HOP_SECONDS, WINDOW_SECONDS, pool
+from assay.analyzers.audio.editing import CLAIM_LLR, HOP_SECONDS, WINDOW_SECONDS, pool
 from assay.analyzers.audio.splice import RATE, background_change
 from assay.analyzers.audio.windows import windows
 from assay_lab.benchmark.metrics import (
@@ -238,16 +238,20 @@ def make_card(items: list[Item]) -> dict[str, Any]:
                        flagged_real_at_point=rate_at(scores, threshold))]  # fmt: skip
     rows += [metric_row(_NAMES[k], real, [i for i in fake if i.kind == k]) for k in KINDS]
     usable = rows[0]["auc_low"] > 0.55
-    caught = rate_at(np.array([i.score for i in fake]), threshold)
+    knots = within(calibrate(by_source(real), by_source(fake)), np.array([i.score for i in items]))
+    claimed = max(threshold, float(np.interp(CLAIM_LLR, knots[1], knots[0])))
+    fakes = np.array([i.score for i in fake])
+    caught = rate_at(fakes, threshold)
     upper = 1 - 0.05 ** (1 / len(real))
     limits = [
         f"Weak evidence: AUC {rows[0]['auc']:.2f} over all joins, {rows[1]['auc']:.2f} (chance) "
         "for a cut inside one recording, "
         f"{rows[2]['auc']:.2f} and {rows[3]['auc']:.2f} for joins of two recordings of one "
         "and of different origin.",
-        f"At the point where a join is claimed, {100 * rate_at(scores, threshold):.1f} % of "
-        f"{len(real)} real clips and {100 * caught:.0f} % of joined ones are flagged; with so few "
-        f"clips, rates below {100 * upper:.1f} % cannot be shown.",
+        f"At the point where a join is claimed, {100 * rate_at(scores, claimed):.1f} % of "
+        f"{len(real)} real clips and {100 * rate_at(fakes, claimed):.1f} % of joined ones are "
+        f"flagged; with so few clips, rates below {100 * upper:.1f} % cannot be shown.",
+        f"At the 1 % point of the card, {100 * caught:.0f} % of the joined ones are flagged.",
         "Real and joined clips are 1 to 5 s of read or conversational speech at 16 kHz; music, "
         "noise and long recordings were not measured.",
     ]
@@ -268,9 +272,6 @@ def make_card(items: list[Item]) -> dict[str, Any]:
         "limits": {"sentences": limits},
     }  # fmt: skip
     if usable:
-        knots = within(
-            calibrate(by_source(real), by_source(fake)), np.array([i.score for i in items])
-        )
         card["calibration"] = {
             "kind": "piecewise_linear", "score": knots[0], "llr": knots[1],
             "n_real": len(real), "n_fake": len(fake), "source": "speech pack, train split",

@@ -18,12 +18,13 @@ __all__ = ["Bandwidth", "Spectrum", "cut_off", "hole_share", "long_term_spectrum
 _FRAME = 2048
 _FLOOR_DB = -140.0  # of full scale; below the rounding of 24-bit samples
 _LEAST_DROP = 15.0  # dB within 450 Hz; speech and music fall by 2 to 4 there
+_SLOPE = 4.0  # dB in 300 Hz
 _USABLE = 0.9  # of half the sample rate; anti-alias filters begin above
 _LEAST_SECONDS = 0.5
 _TILE_HZ = 500.0
 _MOST_TILE_FRAMES = 4000  # frames kept for the holes; longer sounds are thinned out
 _HOLE_DB = 30.0
-_HOLES = 0.005  # share of tiles; reached by 1 % of uncompressed speech clips
+_HOLES = 0.005  # share of tiles; reached by 5 % of clean speech clips, 29 % after MP3
 
 Floats = NDArray[np.float64]
 LOSSLESS = ("pcm_", "flac", "alac", "wavpack", "ape", "tta")
@@ -56,7 +57,8 @@ def long_term_spectrum(blocks: Iterable[NDArray[np.float32]], rate: int) -> Spec
     tiles: list[Floats] = []
     kept, every, frames = 0, 1, 0
     # 64 frames at a time keep the loop in numpy and the memory at half a megabyte.
-    for _, x in windows(blocks, _FRAME * 64, _FRAME * 64):
+    for at, window_of_sound in windows(blocks, _FRAME * 64, _FRAME * 64):
+        x = window_of_sound[max(0, frames * _FRAME - at) :]  # the last one reaches back
         whole = len(x) // _FRAME
         pieces = x[: whole * _FRAME].reshape(whole, _FRAME) * window
         bins = np.abs(np.fft.rfft(pieces, axis=1)) ** 2 * scale
@@ -93,7 +95,11 @@ def cut_off(spectrum: Spectrum) -> tuple[float, float]:
     at = np.arange(first, last)
     drop = under[at - below] - highest[at + gap]
     best = int(drop.argmax())
-    return float((at[best] + gap / 2) * width), float(drop[best])
+    edge = int(at[best])
+    # A gentle filter is steepest far down its slope: walk back to where the slope begins.
+    while edge - smooth > first and over[edge - smooth] - over[edge] > _SLOPE:
+        edge -= 1
+    return float((edge + smooth / 2) * width), float(drop[best])
 
 
 def hole_share(spectrum: Spectrum, limit: float) -> float:
@@ -210,13 +216,13 @@ def _limit(
 def _earlier_rate(limit: float, rate: int) -> int | None:
     """The usual sample rate whose resampling filter would end at ``limit``.
 
-    Resamplers pass 0.90 to 1.0 of half the lower rate. 32 kHz is left out where MP3 ends
-    likewise (15.5 to 16.1 kHz), since that is much more frequent.
+    Resamplers pass 0.86 to 1.0 of half the lower rate. 32 kHz is left out where MP3 ends
+    likewise (15.3 kHz and up), since that is much more frequent.
     """
-    for old in UPSAMPLED_FROM:
-        if old < rate and 0.90 * old / 2 <= limit <= 1.01 * old / 2:
-            return None if old == 32_000 and limit >= 15_300 else old
-    return None
+    fits = [r for r in UPSAMPLED_FROM if r < rate and 0.86 * r / 2 <= limit <= 1.01 * r / 2]
+    if not fits or (limit >= 15_300 and fits == [32_000]):
+        return None
+    return min(fits, key=lambda r: abs(limit - 0.95 * r / 2))
 
 
 def _roll_off(spectrum: Spectrum) -> float:

@@ -146,7 +146,7 @@ def phase_breaks(tone: Tone) -> tuple[Floats, Floats, float, list[tuple[float, f
     for run in np.split(at, np.flatnonzero(np.diff(at) > 4) + 1):
         if len(run) >= _LEAST_RUN:
             # The step is seen from every point whose gap holds it: the middle is the place.
-            breaks.append((float(times[run].mean()), float(np.median(step[run]))))
+            breaks.append((float(times[run].mean()), _mean_angle(step[run])))
     return times, step, sigma, breaks
 
 
@@ -163,11 +163,16 @@ def contradicted(time: float, jump: float, tone: Tone, others: Iterable[Tone]) -
         times, step, _, _ = phase_breaks(other)
         near = np.abs(times - time) <= 0.1
         if near.any():
-            there = float(np.median(step[near]))
+            there = _mean_angle(step[near])
             a, b = (jump, there) if low is tone else (there, jump)
             if abs((multiple * a - b + np.pi) % (2 * np.pi) - np.pi) > _AGREE:
                 return True
     return False
+
+
+def _mean_angle(angles: Floats) -> float:
+    """Circular mean: half a turn shows as plus and minus pi by turns."""
+    return float(np.angle(np.exp(1j * angles).mean()))
 
 
 def _running_median(values: Floats, span: int) -> Floats:
@@ -201,7 +206,7 @@ class MainsHum:
         )
 
     def analyze(self, media: Media) -> Answer:
-        """Findings ``audio.hum.*``; NotApplicable where there is no steady hum."""
+        """Findings ``audio.mains_hum.*``; NotApplicable where there is no steady hum."""
         if not isinstance(media, Audio):
             raise TypeError("audio.mains_hum looks at sound")
         if media.rate < RATE:
@@ -214,7 +219,8 @@ class MainsHum:
         heard = [t for t in tones if t.present >= _PRESENT_SHARE]
         if not heard:
             return _none("no_hum", "The recording holds no steady mains hum to follow.")
-        best = max(heard, key=lambda t: (t.present, float(np.median(t.ratio))))
+        # The fundamental where it is there: half a turn of it is none of its octave.
+        best = min(heard, key=lambda t: t.nominal)
         return _findings(best, [t for t in heard if t is not best], media.duration)
 
 
@@ -224,8 +230,8 @@ _LIMITS = (
     "A cut that removes a whole number of periods, or a passage whose hum was filtered out, "
     "leaves no break.",
     "Thresholds come from real speech with hum added by code (100 recordings of 40 s: none "
-    "unedited accused, 45 cut ones found); no collection of real hum was at hand, so a break "
-    "carries no likelihood ratio.",
+    "unedited accused, 45 cut ones found). Of 44 real clips with hum one showed a break; that is "
+    "too few for a likelihood ratio, so a break carries none.",
 )
 
 
@@ -251,7 +257,7 @@ def _findings(tone: Tone, others: list[Tone], length: float) -> tuple[Finding, .
     if not breaks:
         return (
             Finding(
-                code="audio.hum.continuous",
+                code="audio.mains_hum.continuous",
                 kind=Kind.STRUCTURE,
                 claim=Claim.NEUTRAL,
                 because=f"The mains hum at {tone.frequency:.2f} Hz runs through the recording "
@@ -266,7 +272,7 @@ def _findings(tone: Tone, others: list[Tone], length: float) -> tuple[Finding, .
         )
     return tuple(
         Finding(
-            code="audio.hum.phase_break",
+            code="audio.mains_hum.phase_break",
             kind=Kind.STRUCTURE,
             claim=Claim.MANIPULATED,
             because=f"At {time:.1f} seconds the mains hum ({tone.frequency:.2f} Hz) jumps by "

@@ -17,12 +17,18 @@ from assay.media import Image, Media, MediaKind, Video
 
 __all__ = ["DEFAULT_QUESTIONS", "VideoFrames"]
 
-DEFAULT_QUESTIONS: tuple[str, ...] = ()
-"""``module:Class`` of the image analyzers that make sense on frames. Those that read the
-file's own JPEG data or metadata do not: frames have none."""
+DEFAULT_QUESTIONS: tuple[str, ...] = (
+    "assay.analyzers.image.spectrum:Spectrum",
+    "assay.analyzers.image.noise:NoiseLevel",
+)
+"""``module:Class`` of the image analyzers that make sense on frames. Those that need the
+file's own JPEG data do not, nor does the colour filter array, which video coding wipes out;
+copy-move is left out for its time."""
 
 _MOST_PIXELS = 4_000_000
 _LEAST_SHARE = 0.5
+_WORTH_SAYING = 0.25
+"""Share of the frames that must bring a code up; below it is the scatter of single frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ class VideoFrames:
         )
 
     def analyze(self, media: Media) -> Answer:
-        """One finding ``video.frames.<code>`` for each code that frames brought up.
+        """One finding ``video.frames.<code>`` for each code that a quarter of the frames raised.
 
         NotApplicable when no frame can be decoded or no question applies to any frame.
         """
@@ -78,21 +84,25 @@ class VideoFrames:
             if times and time < times[-1]:
                 continue
             asked, times = asked + 1, [*times, time]
-            small = _bounded(frame)
+            small, corner = _bounded(frame)
             for analyzer in self._analyzers:
                 answer = analyzer.analyze(small)
                 if isinstance(answer, NotApplicable):
                     refused = refused or answer.reason
                     continue
                 for finding in _strongest_of_each(answer):
-                    said[finding.code].append(_Said(time, finding))
+                    said[finding.code].append(_Said(time, _moved(finding, small, corner)))
         if not asked:
             return NotApplicable(code="no_frames", reason="No frame of the video can be decoded.")
         if not said:
             if refused:
                 return NotApplicable(code="no_question_applies", reason=refused)
             return ()
-        return tuple(_pooled(code, found, asked, media) for code, found in sorted(said.items()))
+        return tuple(
+            _pooled(code, found, asked, media)
+            for code, found in sorted(said.items())
+            if len(found) >= _WORTH_SAYING * asked
+        )
 
 
 _LIMITS = (
@@ -107,15 +117,27 @@ def _load(name: str) -> Analyzer:
     return cast(Analyzer, getattr(import_module(module), cls)())
 
 
-def _bounded(frame: Image) -> Image:
-    """The frame, or its middle where it has more than 4 million pixels (no resampling)."""
+def _bounded(frame: Image) -> tuple[Image, tuple[int, int] | None]:
+    """The frame, or its middle and where that begins, when it has over 4 million pixels.
+
+    Cut and not shrunk: the image questions measure what resampling destroys.
+    """
     if frame.width * frame.height <= _MOST_PIXELS:
-        return frame
+        return frame, None
     scale = (_MOST_PIXELS / (frame.width * frame.height)) ** 0.5
     w, h = max(1, int(frame.width * scale)), max(1, int(frame.height * scale))
     # On the 8x8 grid of the codec, which some questions look at.
     x, y = (frame.width - w) // 2 // 8 * 8, (frame.height - h) // 2 // 8 * 8
-    return replace(frame, pixels=frame.pixels[y : y + h, x : x + w], alpha=None)
+    return replace(frame, pixels=frame.pixels[y : y + h, x : x + w], alpha=None), (x, y)
+
+
+def _moved(finding: Finding, part: Image, corner: tuple[int, int] | None) -> Finding:
+    """The finding with its place in the frame instead of in the part looked at."""
+    if corner is None:
+        return finding
+    left, top, width, height = finding.where.box or (0.0, 0.0, part.width, part.height)
+    box = (left + corner[0], top + corner[1], width, height)
+    return replace(finding, where=replace(finding.where, box=box))
 
 
 def _strongest_of_each(findings: Sequence[Finding]) -> list[Finding]:
