@@ -1,0 +1,480 @@
+"""Calibrate the traces of local edits and of generators that need no network.
+
+    python -m assay_lab.train.structure --shared /work/shared --mirrors /work/.mirror --out DIR
+
+Scores every picture with the shipped analyzers and fits, per trace, a monotone curve from
+raw score to log-likelihood ratio (pool-adjacent-violators; Zadrozny and Elkan, KDD 2002),
+bounded by what the number of untouched pictures supports. Untouched pictures and edits go
+through the same cropping, scaling and saving. A trace whose AUC is not clearly above
+chance gets no card, and the analyzer then shows it without weight. Test folders are
+measured at the end and decide nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import hashlib
+import io
+import json
+import re
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from assay.analyzers.image.cfa import ColourFilterArray
+from assay.analyzers.image.copy_move import CopyMove
+from assay.analyzers.image.jpeg import JpegHistory
+from assay.analyzers.image.noise import NoiseLevel
+from assay.analyzers.image.spectrum import Spectrum
+from assay.findings import NotApplicable
+from assay.media import Image, Source
+from assay_lab.benchmark.metrics import auc, tpr_at_fpr
+from assay_lab.data.gitmirror import AbsentBlob, GitMirror
+from assay_lab.export.card import dumps
+
+Pixels = NDArray[np.uint8]
+
+ANALYZERS: Mapping[str, tuple[str, Any]] = {
+    "jpeg-history": ("local_edit", JpegHistory()),
+    "noise-level": ("local_edit", NoiseLevel()),
+    "cfa": ("local_edit", ColourFilterArray()),
+    "copy-move": ("local_edit", CopyMove()),
+    "spectrum": ("generated_image", Spectrum()),
+}
+EDITS = ("copy_move", "splice", "splice_jpeg", "noise", "blur", "inpaint")
+LONGEST = 1024
+LEAST_AUC = 0.55
+
+
+class Item(NamedTuple):
+    """One scored picture: ``score`` ``None`` = the analyzer does not apply."""
+
+    source: str
+    kind: str
+    scores: dict[str, float | None]
+
+
+def as_image(data: bytes, path: Path) -> Image:
+    """A picture file as the product sees it; written to ``path``."""
+    path.write_bytes(data)
+    with Pillow.open(io.BytesIO(data)) as picture:
+        form, (width, height) = (picture.format or "").lower(), picture.size
+        pixels = np.asarray(picture.convert("RGB"), np.uint8)
+    pixels.setflags(write=False)
+    digest = hashlib.sha256(data).hexdigest()
+    source = Source(
+        path=path, sha256=digest, size=len(data), format=form, mime="", extension_matches=True
+    )
+    return Image(source=source, pixels=pixels, stored_width=width, stored_height=height)
+
+
+def score(data: bytes, path: Path) -> dict[str, float | None]:
+    """Raw score by trace; 0 where the analyzer looked and found nothing worth saying."""
+    image = as_image(data, path)
+    result: dict[str, float | None] = {}
+    for name, (_, analyzer) in ANALYZERS.items():
+        answer = analyzer.analyze(image)
+        if isinstance(answer, NotApplicable):
+            result[name] = None
+        else:
+            result[name] = max(
+                (f.raw_score for f in answer if f.raw_score is not None), default=0.0
+            )
+    return result
+
+
+def encode(pixels: Pixels, quality: int, subsampling: int = 0) -> bytes:
+    out = io.BytesIO()
+    Pillow.fromarray(pixels).save(out, "JPEG", quality=quality, subsampling=subsampling)
+    return out.getvalue()
+
+
+def decode(data: bytes) -> Pixels:
+    with Pillow.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture.convert("RGB"), np.uint8)
+
+
+def blob(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """A smooth random region of 2 to 15 % of the picture."""
+    height, width = shape
+    area = rng.uniform(0.02, 0.15) * height * width
+    r = np.sqrt(area / np.pi)
+    stretch = rng.uniform(0.7, 1.4)
+    y, x = np.mgrid[0:height, 0:width]
+    cy, cx = rng.uniform(r, max(r + 1, height - r)), rng.uniform(r, max(r + 1, width - r))
+    angle = np.arctan2(y - cy, x - cx)
+    wave = 1 + 0.2 * np.sin(3 * angle + rng.uniform(0, 6)) + 0.1 * np.sin(5 * angle)
+    inside = np.hypot((y - cy) * stretch, (x - cx) / stretch) < r * wave
+    return np.asarray(inside, np.bool_)
+
+
+def edit(pixels: Pixels, other: Pixels, kind: str, rng: np.random.Generator) -> Pixels:
+    """A copy of ``pixels`` with one local edit; ``other`` gives the material of splices."""
+    height, width = pixels.shape[:2]
+    mask = blob((height, width), rng)
+    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.0)[..., None]
+    base = pixels.astype(np.float32)
+    if kind == "copy_move":
+        shift = [int(rng.choice((-1, 1)) * rng.uniform(0.2, 0.5) * n) for n in (height, width)]
+        new = np.roll(base, shift, axis=(0, 1))
+        if rng.random() < 0.4:
+            turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-20, 20), 1.1)
+            new = cv2.warpAffine(new, turn, (width, height), flags=cv2.INTER_CUBIC)
+    elif kind in ("splice", "splice_jpeg"):
+        if kind == "splice_jpeg":
+            other = decode(encode(other, int(rng.integers(60, 90))))
+        new = cv2.resize(other, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+    elif kind == "noise":
+        new = base + rng.normal(0, rng.uniform(2, 6), base.shape)
+    elif kind == "blur":
+        new = cv2.GaussianBlur(base, (0, 0), rng.uniform(0.6, 1.5))
+    else:
+        small = cv2.inpaint(pixels, mask.astype(np.uint8), 3, cv2.INPAINT_TELEA)
+        new = small.astype(np.float32)
+    return np.clip(np.rint(base * (1 - soft) + new * soft), 0, 255).astype(np.uint8)
+
+
+def prepared(data: bytes, rng: np.random.Generator) -> Pixels:
+    """Pixels of a photograph: a native crop on or off the 8x8 lattice, or scaled down."""
+    pixels = decode(data)
+    if rng.random() < 0.3 and max(pixels.shape[:2]) > 500:
+        ratio = rng.uniform(0.4, 0.9)
+        size = (round(pixels.shape[1] * ratio), round(pixels.shape[0] * ratio))
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    high, wide = (min(n, LONGEST) for n in pixels.shape[:2])
+    step = 8 if rng.random() < 0.7 else 1
+    top, left = (
+        int(rng.integers(0, n - m + 1)) // step * step
+        for n, m in zip(pixels.shape[:2], (high, wide), strict=True)
+    )
+    return np.ascontiguousarray(pixels[top : top + high, left : left + wide])
+
+
+def photographs(shared: Path, mirrors: Path, each: int) -> Iterator[tuple[str, bytes]]:
+    """(source, JPEG bytes) of camera pictures allowed for training, from fetched mirrors."""
+    csv.field_size_limit(10**7)
+    corpora = shared / "corpora"
+    wanted: list[tuple[str, str, Callable[[str], bool]]] = []
+    with (corpora / "photos_train.csv").open() as file:
+        allowed = {
+            row["file"]
+            for row in csv.DictReader(file)
+            if row["repository"] == "drewnoakes/metadata-extractor-images"
+        }
+    wanted.append(
+        (
+            "metadata_extractor",
+            "drewnoakes+metadata-extractor-images",
+            lambda n: n.startswith("jpg/") and re.sub(r"[^A-Za-z0-9.]+", "_", n[4:]) in allowed,
+        )
+    )
+    with (corpora / "image_sources.tsv").open() as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            if row["label"] == "real" and row["source"] in (
+                *("lab_real", "tt_coco", "tt_openimages", "tt_ade", "tt_flickr"),
+            ):
+                pattern = re.compile(row["pattern"])
+                wanted.append(
+                    (
+                        row["source"],
+                        row["repository"].replace("/", "+"),
+                        lambda n, p=pattern: p.search(n) is not None,  # type: ignore[misc]
+                    )
+                )
+    for source, folder, fits in wanted:
+        path = mirrors / folder / "repo"
+        if not path.is_dir():
+            print(f"{source}: not fetched, skipped")
+            continue
+        with GitMirror(path) as mirror:
+            names = [n for n in mirror.names if n.lower().endswith((".jpg", ".jpeg")) and fits(n)]
+            names.sort(key=lambda n: hashlib.sha256(n.encode()).hexdigest())
+            taken = 0
+            for name in names:
+                if taken == each:
+                    break
+                try:
+                    data = mirror.read(name)
+                    pixels = decode(data)
+                except (AbsentBlob, OSError, Pillow.DecompressionBombError):
+                    continue
+                if min(pixels.shape[:2]) >= 256 and pixels.shape[0] * pixels.shape[1] < 16e6:
+                    taken += 1
+                    yield source, data
+
+
+def made(shared: Path, mirrors: Path, each: int, path: Path) -> Iterator[Item]:
+    """Untouched photographs (as they are, and saved again) and edits of them."""
+    rng = np.random.default_rng(20261124)
+    before: Pixels | None = None
+    for i, (source, data) in enumerate(photographs(shared, mirrors, each)):
+        pixels = prepared(data, rng)
+        second = int(rng.integers(70, 99))
+        sub = int(rng.choice((0, 2)))
+        history = int(rng.integers(60, 96)) if rng.random() < 0.5 else 0
+        if history:
+            pixels = decode(encode(pixels, history))
+        yield Item(source, "real", score(data, path))
+        yield Item(source, "real", score(encode(pixels, second, sub), path))
+        if i % 4 == 0:  # the whole picture in its own size, saved again
+            yield Item(source, "real", score(encode(decode(data), second, sub), path))
+        if before is not None:
+            kind = EDITS[i % len(EDITS)]
+            forged = edit(pixels, before, kind, rng)
+            yield Item(source, f"made:{kind}", score(encode(forged, second, sub), path))
+        before = pixels
+
+
+def pack(
+    folder: Path, path: Path, most: int, keep: Callable[[dict[str, str]], bool]
+) -> Iterator[Item]:
+    """Items of a pack whose manifest row passes ``keep``."""
+    with (folder / "manifest.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if keep(row)]
+    rows.sort(key=lambda row: hashlib.sha256(row["path"].encode()).hexdigest())
+    taken: Counter[tuple[str, str]] = Counter()
+    for row in rows:
+        key = (row["source"], row["label"])
+        taken[key] += 1
+        if taken[key] <= most:
+            kind = "real" if row["label"] == "real" else f"pack:{row['kind']}"
+            yield Item(row["source"], kind, score((folder / row["path"]).read_bytes(), path))
+
+
+def isotonic(
+    real: NDArray[np.float64], fake: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[list[float], list[float]]:
+    """Knots (score, llr) by pool-adjacent-violators over scores, both classes at equal weight.
+
+    Half a picture of each class is added to every pool, and the ratio is kept within
+    +-ln(n_real / 10).
+    """
+    scores = np.concatenate([real, fake])
+    is_fake = np.concatenate([np.zeros(len(real)), weights / weights.mean()])
+    is_real = np.concatenate([np.ones(len(real)), np.zeros(len(fake))])
+    order = np.argsort(scores, kind="stable")
+    pools: list[list[float]] = []  # real, fake, lowest, highest score
+    for value, group in _runs(scores[order], is_real[order], is_fake[order]):
+        pools.append([group[0], group[1], value, value])
+        while len(pools) > 1 and _share(pools[-2]) >= _share(pools[-1]):
+            last = pools.pop()
+            pools[-1] = [
+                pools[-1][0] + last[0],
+                pools[-1][1] + last[1],
+                pools[-1][2],
+                last[3],
+            ]
+    # Pools of few pictures are noise: merge them into their lower neighbour.
+    merged: list[list[float]] = []
+    for pool in pools:
+        if merged and (pool[0] + pool[1] < 12):
+            last = merged[-1]
+            merged[-1] = [last[0] + pool[0], last[1] + pool[1], last[2], pool[3]]
+        else:
+            merged.append(pool)
+    bound = float(np.log(max(20.0, len(real)) / 10))
+    at: list[float] = []
+    llr: list[float] = []
+    for r, f, low, high in merged:
+        value = np.log((f + 0.5) / (len(fake) + 1)) - np.log((r + 0.5) / (len(real) + 1))
+        value = float(np.clip(value, -bound, bound))
+        for x in (low, high):
+            if not at or x > at[-1] + 1e-6:
+                at.append(round(x, 5))
+                llr.append(round(max(value, llr[-1] if llr else value), 5))
+    if len(at) == 1:
+        at.append(at[0] + 1)
+        llr.append(llr[0])
+    return at, llr
+
+
+def _share(pool: Sequence[float]) -> float:
+    return pool[1] / max(1e-9, pool[0] + pool[1])
+
+
+def _runs(
+    scores: NDArray[np.float64], real: NDArray[np.float64], fake: NDArray[np.float64]
+) -> Iterator[tuple[float, tuple[float, float]]]:
+    """Equal scores together."""
+    values, start = np.unique(scores, return_index=True)
+    for i, value in enumerate(values):
+        stop = start[i + 1] if i + 1 < len(values) else len(scores)
+        part = slice(int(start[i]), int(stop))
+        yield float(value), (float(real[part].sum()), float(fake[part].sum()))
+
+
+def auc_interval(real: NDArray[np.float64], fake: NDArray[np.float64]) -> tuple[float, ...]:
+    """AUC with the 2.5 and 97.5 % points of 500 bootstrap draws of pictures."""
+    rng = np.random.default_rng(0)
+
+    def one(r: NDArray[np.float64], f: NDArray[np.float64]) -> float:
+        return auc(np.r_[np.zeros(len(r)), np.ones(len(f))], np.r_[r, f])
+
+    draws = [one(rng.choice(real, len(real)), rng.choice(fake, len(fake))) for _ in range(500)]
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return one(real, fake), float(low), float(high)
+
+
+def values(items: Sequence[Item], name: str, start: str) -> NDArray[np.float64]:
+    found = [i.scores[name] for i in items if i.kind.startswith(start)]
+    return np.array([v for v in found if v is not None], np.float64)
+
+
+def metrics(items: Sequence[Item], name: str, set_name: str) -> list[dict[str, Any]]:
+    """One row a kind of positives, against all untouched pictures of the set."""
+    real = values(items, name, "real")
+    rows = []
+    for kind in sorted({i.kind for i in items if i.kind != "real"}):
+        fake = values(items, name, kind)
+        if len(real) < 10 or len(fake) < 5:
+            continue
+        middle, low, high = auc_interval(real, fake)
+        y, s = np.r_[np.zeros(len(real)), np.ones(len(fake))], np.r_[real, fake]
+        rows.append(
+            {
+                "set": set_name,
+                "source": kind,
+                "real": len(real),
+                "fake": len(fake),
+                "auc": middle,
+                "auc_low": low,
+                "auc_high": high,
+                "tpr_at_1fpr": tpr_at_fpr(y, s, 0.01),
+            }
+        )
+    return rows
+
+
+def gather(shared: Path, mirrors: Path, each: int, cache: Path) -> dict[str, list[Item]]:
+    """Scores of all sets; kept in ``cache`` so that a new fit needs no new scoring."""
+    if cache.is_file():
+        raw = json.loads(cache.read_text())
+        return {k: [Item(*row) for row in rows] for k, rows in raw.items()}
+    data = shared / "data"
+    result: dict[str, list[Item]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture"
+        result["tamper"] = list(pack(data / "tamper/train", path, 200, lambda r: True))
+        result["made"] = list(made(shared, mirrors, each, path))
+        result["images"] = list(
+            pack(data / "images/train", path, 150, lambda r: r["kind"] != "reconstruction")
+        )
+        result["faces"] = list(
+            pack(data / "faces/train", path, 100, lambda r: r["label"] == "real")
+        )
+        result["tamper_test"] = list(pack(data / "tamper/test", path, 999, lambda r: True))
+        result["images_test"] = list(pack(data / "images/test", path, 60, lambda r: True))
+    cache.write_text(json.dumps(result))
+    return dict(result)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shared", type=Path, required=True)
+    parser.add_argument("--mirrors", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the model zoo")
+    parser.add_argument("--cache", type=Path, required=True, help="JSON of the scores")
+    parser.add_argument("--each", type=int, default=60, help="photographs a source")
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    sets = gather(args.shared, args.mirrors, args.each, args.cache)
+    for name, (question, analyzer) in ANALYZERS.items():
+        write_card(name, question, analyzer.info, sets, args.out)
+
+
+def write_card(
+    name: str, question: str, info: Any, sets: Mapping[str, list[Item]], out: Path
+) -> None:
+    """Fit and write ``<out>/<name>-v1/card.toml``, unless the trace is no better than chance."""
+    local = question == "local_edit"
+    used = ("tamper", "made", "faces", "images") if local else ("images", "faces", "made")
+    real = np.concatenate([values(sets[s], name, "real") for s in used])
+    if local:
+        parts = [values(sets["tamper"], name, "pack:"), values(sets["made"], name, "made:")]
+    else:
+        parts = [values(sets["images"], name, "pack:")]
+    parts = [p for p in parts if len(p)]
+    if len(real) < 50 or not parts or sum(map(len, parts)) < 30:
+        print(
+            f"{name}: applies to {len(real)} untouched and {sum(map(len, parts))} others: no card"
+        )
+        return
+    fake = np.concatenate(parts)
+    weights = np.concatenate([np.full(len(p), 1 / len(p)) for p in parts])
+    middle, low, high = auc_interval(real, fake)
+    flagged = float((real > 0).mean())
+    print(
+        f"{name}: AUC {middle:.3f} [{low:.3f}, {high:.3f}], {len(real)} real, {len(fake)} others, "
+        f"{flagged:.3f} of real with a finding"
+    )
+    train = ("tamper", "made") if local else ("images",)
+    rows = [row for s in train for row in metrics(sets[s], name, s)]
+    rows += metrics(sets["tamper_test" if local else "images_test"], name, "test")
+    for row in rows:
+        print("   ", {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()})
+    if low <= LEAST_AUC:
+        print(f"{name}: not clearly better than chance: no card")
+        return
+    at, llr = isotonic(real, fake, weights)
+    point = float(np.quantile(real, 0.99, method="higher"))
+    card = {
+        "model": {
+            "name": name,
+            "version": 1,
+            "task": "calibration of a trace",
+            "question": question,
+            "licence": "Apache-2.0",
+            "summary": f"Calibration of the raw score of {info.name}.",
+            "file": "",
+            "created": datetime.datetime.now(tz=datetime.UTC).date(),
+            "origin": "own measurements (assay_lab.train.structure)",
+        },
+        "calibration": {
+            "kind": "piecewise_linear",
+            "score": at,
+            "llr": llr,
+            "n_real": len(real),
+            "n_fake": len(fake),
+            "source": "untouched: " + ", ".join(used) + "; edits: tamper/train and edits made by "
+            "code, at equal weight"
+            if local
+            else "images/train and untouched photographs",
+            "applies_to": "findings of the analyzer; without a finding nothing is added",
+        },
+        "operating_points": {
+            "fpr_1pct": point,
+            "fpr_5pct": float(np.quantile(real, 0.95, method="higher")),
+            "low_band": 0.0,
+            "tpr_at_fpr_1pct": float((fake > point).mean()),
+        },
+        "metrics": [
+            {
+                "set": "calibration",
+                "source": "all",
+                "real": len(real),
+                "fake": len(fake),
+                "auc": middle,
+                "auc_low": low,
+                "auc_high": high,
+                "flagged_real_at_point": float((real > point).mean()),
+            },
+            *rows,
+        ],
+        "limits": {"sentences": list(info.limitations)},
+    }
+    folder = out / f"{name}-v1"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "card.toml").write_text(dumps(card))
+
+
+if __name__ == "__main__":
+    main()
