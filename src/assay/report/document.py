@@ -141,8 +141,8 @@ class ProvenanceSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A small picture kept for the renderings: ``role`` is ``preview``, ``frame`` or
-    ``spectrogram``; ``data`` is base64; ``time`` in seconds for frames; ``scale`` is
+    """A small picture kept for the renderings: ``role`` is ``preview``, ``frame``,
+    ``waveform`` or ``spectrogram``; ``data`` is base64; ``time`` in seconds for frames; ``scale`` is
     picture pixels per media pixel."""
 
     role: str
