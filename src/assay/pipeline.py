@@ -85,6 +85,9 @@ def analyze(
         before = clock()
         try:
             answer = analyzer.analyze(subject)
+            if not isinstance(answer, NotApplicable):
+                for finding in answer:
+                    json.dumps(finding.data, allow_nan=False)  # or it breaks the report
         except Exception as error:  # noqa: BLE001 - one analyzer must not cost the report
             cause = str(error) if isinstance(error, AssayError) else repr(error)
             skipped.append(Skipped(what=info.name, code="failed", why=cause[:500]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 
 from assay.findings import Finding, Kind, NotApplicable, Question, Where
@@ -113,7 +114,8 @@ def _weigh(findings: Sequence[tuple[str, Finding]]) -> tuple[Evidence, ...]:
             limits=finding.limits,
             grid=finding.grid,
             series=finding.series,
-            data=dict(finding.data),
+            # As it will stand in the report: tuples become lists.
+            data=json.loads(json.dumps(finding.data, allow_nan=False)),
         )
         for number, (name, finding, llr) in enumerate(weighed, start=1)
     )

@@ -195,7 +195,7 @@ def _rule(
         )
 
     if probability is None:
-        reasons = [r.reason for r in refusals]
+        reasons = [r.reason for r in refusals if r.question is not None]
         if strong:
             return (
                 Verdict.INCONCLUSIVE,
