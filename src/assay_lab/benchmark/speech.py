@@ -1,0 +1,250 @@
+"""Measure a speech model on the test pack, the way the product scores a recording.
+
+    python -m assay_lab.benchmark.speech --pack DIR/speech --model speech-v1 \
+        --out benchmarks/speech-v1.json
+
+``DIR/speech/test`` is only measured here; nothing is chosen with it. The nuisance baseline (see
+:func:`describe`) is fitted on ``DIR/speech/train``: what loudness, bandwidth, silence and
+length alone give away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.analyzers.audio.synthetic import pool
+from assay.analyzers.audio.voice import SpeechWindows, windows_of_speech
+from assay.models.card import read_card
+from assay_lab.benchmark.logistic import decision, fit_logistic
+from assay_lab.benchmark.metrics import auc, eer, rate_at, summary
+from assay_lab.data.sound_corruptions import (
+    NARROW,
+    RATE,
+    WIDE,
+    low_pass,
+    room,
+    telephone,
+    through_codec,
+    with_noise,
+)
+from assay_lab.data.speech import decode
+from assay_lab.export.calibration import to_llr, to_probability
+
+Sound = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+CORRUPTIONS: dict[str, Callable[[Sound, np.random.Generator], Sound]] = {
+    "none": lambda x, _: x,
+    "telephone": lambda x, _: telephone(x),
+    "mp3_32k": lambda x, _: through_codec(x, WIDE[0], 32_000, 16_000),
+    "opus_16k": lambda x, _: through_codec(x, WIDE[2], 16_000, 16_000),
+    "amr_nb_12k": lambda x, _: through_codec(x, NARROW[2], 12_200, 8_000),
+    "noise_20db": lambda x, r: with_noise(x, 20.0, r),
+    "room_0.3s": lambda x, r: room(x, 0.3, r),
+    "low_pass_4k": lambda x, _: low_pass(x, 4_000.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A recording of the pack with its row of the manifest."""
+
+    row: dict[str, str]
+    samples: Sound
+
+    @property
+    def fake(self) -> bool:
+        return self.row["label"] == "fake"
+
+
+class Scorer:
+    """A network file run as the product runs it: voice activity, windows, pooled logit."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+
+    def logits(self, windows: NDArray[np.float32]) -> Floats:
+        """Logits [n] of windows [n, 64000]."""
+        out = [
+            self.session.run(["logit"], {"input": windows[i : i + 8]})[0]
+            for i in range(0, len(windows), 8)
+        ]
+        return np.concatenate(out).astype(np.float64)
+
+    def __call__(self, x: Sound) -> float | None:
+        """Pooled logit of 16 kHz samples, None where no speech is found."""
+        totals = SpeechWindows()
+        found = [w.samples for w in windows_of_speech([x], totals)]
+        if not found or totals.speech_seconds < 0.25:
+            return None
+        return pool([float(v) for v in self.logits(np.stack(found).astype(np.float32))])
+
+
+def load(folder: Path) -> list[Clip]:
+    """All clips of one split of the pack."""
+    clips = []
+    with open(folder / "manifest.csv", newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            clips.append(Clip(row, decode((folder / row["path"]).read_bytes())[0]))
+    return clips
+
+
+def describe(x: Sound) -> Floats:
+    """Nuisance numbers of a recording; nothing here looks at how speech is made."""
+    level = np.sqrt(np.square(x).mean() + 1e-12)
+    power = np.square(np.abs(np.fft.rfft(x)))
+    freq = np.fft.rfftfreq(x.size, 1 / RATE)
+    total = power.sum() + 1e-12
+    rolled = freq[min(int(np.searchsorted(np.cumsum(power) / total, 0.99)), freq.size - 1)]
+    n = max(1, x.size // 320)
+    frames = 10 * np.log10(np.square(x[: n * 320].reshape(n, -1)).mean(1) + 1e-10)
+    loud = frames > np.percentile(frames, 95) - 35
+    first = int(np.argmax(loud)) if loud.any() else 0
+    last = int(np.argmax(loud[::-1])) if loud.any() else 0
+    return np.array(
+        [
+            np.log(level),
+            np.log(np.abs(x).max() + 1e-6),
+            rolled / 8000,
+            np.log(power[freq > 4000].sum() / total + 1e-9),
+            np.log(power[freq > 7000].sum() / total + 1e-9),
+            np.percentile(frames, 5) / 20,
+            float((x == 0).mean()),
+            first / 50,
+            last / 50,
+            1 - float(loud.mean()),
+            np.log(x.size / RATE),
+        ]
+    )
+
+
+def nuisance(train: list[Clip], test: list[Clip]) -> dict[str, float]:
+    """AUC and EER of a logistic regression on :func:`describe`, fitted on the training pack."""
+    a = np.stack([describe(c.samples) for c in train])
+    b = np.stack([describe(c.samples) for c in test])
+    mean, std = a.mean(0), a.std(0) + 1e-9
+    weights = fit_logistic((a - mean) / std, np.array([c.fake for c in train], float), ridge=1.0)
+    s = decision((b - mean) / std, weights)
+    y = np.array([c.fake for c in test], int)
+    return {"auc": auc(y, s), "eer": eer(y, s)}
+
+
+def speed(scorer: Scorer, clips: list[Clip]) -> float:
+    """Seconds of sound a second of one core, voice activity included, on two minutes."""
+    x = np.concatenate([c.samples for c in clips])[: 120 * RATE]
+    scorer(x[: 8 * RATE])
+    start = time.perf_counter()
+    scorer(x)
+    return x.size / RATE / (time.perf_counter() - start)
+
+
+def measure(scorer: Scorer, folder: Path, clips: list[Clip], train: list[Clip]) -> dict[str, Any]:
+    """The document that is committed."""
+    card = read_card(folder)
+    if card.calibration is None or card.points is None:
+        raise ValueError("the model is not calibrated")
+    knots = (list(card.calibration.score), list(card.calibration.llr))
+    point = card.points.fpr_1pct
+    rows: list[dict[str, Any]] = []
+    clean: dict[int, float] = {}
+    for name, change in CORRUPTIONS.items():
+        rng = np.random.default_rng(3)
+        found = [scorer(change(c.samples, rng)) for c in clips]
+        heard = [i for i, s in enumerate(found) if s is not None]
+        s = np.array([found[i] for i in heard], float)
+        y = np.array([clips[i].fake for i in heard], int)
+        groups = [clips[i].row["source"] for i in heard]
+        if name == "none":
+            clean = dict(zip(heard, s.tolist(), strict=True))
+        rows.append(
+            {
+                "corruption": name,
+                **summary(
+                    y, s, probabilities=to_probability(to_llr(s, knots), y.mean()), rounds=300
+                ),
+                "flagged_real_at_point": rate_at(s[y == 0], point),
+                "flagged_fake_at_point": rate_at(s[y == 1], point),
+                "no_speech_found": len(clips) - len(heard),
+                "sources": len(set(groups)),
+            }
+        )
+    real = np.array([s for i, s in clean.items() if not clips[i].fake])
+
+    def part(key: str, value: str, fake: bool) -> dict[str, Any]:
+        s = np.array(
+            [v for i, v in clean.items() if clips[i].fake == fake and clips[i].row[key] == value]
+        )
+        row: dict[str, Any] = {key: value, "n": len(s), "flagged_at_point": rate_at(s, point)}
+        if fake:
+            y = np.r_[np.zeros(len(real), int), np.ones(len(s), int)]
+            row["auc"] = auc(y, np.r_[real, s])
+            row["eer"] = eer(y, np.r_[real, s])
+        return row
+
+    def values(key: str, fake: bool) -> list[str]:
+        return sorted({clips[i].row[key] for i in clean if clips[i].fake == fake})
+
+    speech = [i for i in clean if clips[i].row["type"] not in ("codec", "edit")]
+    y = np.array([clips[i].fake for i in speech], int)
+    s = np.array([clean[i] for i in speech])
+    return {
+        "model": card.key,
+        "model_sha256": card.sha256,
+        "point_fpr_1pct": point,
+        "overall": rows,
+        "without_codec_and_edit": summary(y, s, rounds=300),
+        "by_type": [part("type", v, True) for v in values("type", True)],
+        "by_system": [part("system", v, True) for v in values("system", True)],
+        "fake_by_source": [part("source", v, True) for v in values("source", True)],
+        "real_by_source": [part("source", v, False) for v in values("source", False)],
+        "nuisance_baseline": nuisance(train, clips),
+        "times_real_time_one_core": round(speed(scorer, clips), 1),
+        "weights_bytes": card.size,
+    }
+
+
+def rounded(value: Any) -> Any:
+    """Floats to four digits, so that a diff shows changes and not noise."""
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [rounded(v) for v in value]
+    return value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure a speech model on the test pack.")
+    parser.add_argument("--pack", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True, help="model folder")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    scorer = Scorer(args.model / read_card(args.model).file)
+    document = measure(scorer, args.model, load(args.pack / "test"), load(args.pack / "train"))
+    document["command"] = (
+        "python -m assay_lab.benchmark.speech --pack <data>/speech "
+        f"--model src/assay/models/zoo/{args.model.name} --out benchmarks/{args.out.name}"
+    )
+    args.out.write_text(json.dumps(rounded(document), indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(rounded(document["overall"]), indent=1))
+
+
+if __name__ == "__main__":
+    main()

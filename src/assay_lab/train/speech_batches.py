@@ -1,0 +1,258 @@
+"""Batches for the speech network: which clips, and what happens to them on the way.
+
+Drawing is balanced by class, source and system; filters, rooms, noise, codecs and level are
+drawn alike for real and fake. A batch is a function of (seed, step) alone.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from assay_lab.data.speech import RATE, SpeechCache
+
+WINDOW = 64_000
+
+
+class Clips:
+    """Several caches as one, with codec variants (``audio_wide.i16``, ``audio_narrow.i16``)."""
+
+    def __init__(self, folders: list[Path]) -> None:
+        self.rows: list[dict[str, str]] = []
+        self.place: list[tuple[int, int]] = []
+        self.caches = [SpeechCache(f) for f in folders]
+        self.variants: list[list[NDArray[np.int16]]] = []
+        for number, (folder, store) in enumerate(zip(folders, self.caches, strict=True)):
+            self.rows += store.rows
+            self.place += [(number, i) for i in range(len(store))]
+            files = [folder / f"audio_{n}.i16" for n in ("wide", "narrow")]
+            self.variants.append(
+                [store.audio, *(np.memmap(f, "<i2", "r") for f in files if f.exists())]
+            )
+        self.fake = np.array([r["label"] == "fake" for r in self.rows])
+
+    def samples(self, index: int, variant: int = 0) -> NDArray[np.int16]:
+        """All samples of a clip: 0 plain, 1 through a wide-band codec, 2 through a narrow one."""
+        number, i = self.place[index]
+        cache, kinds = self.caches[number], self.variants[number]
+        first = int(cache.offsets[i])
+        return np.asarray(
+            kinds[min(variant, len(kinds) - 1)][first : first + int(cache.lengths[i])]
+        )
+
+
+def window(x: NDArray[np.int16], size: int, start: int) -> NDArray[np.float32]:
+    """``size`` samples from ``start``; a shorter clip is repeated."""
+    x = x[start : start + size]
+    if x.size < size:
+        x = np.tile(x, -(-size // x.size))[:size]
+    return x.astype(np.float32) / 32768
+
+
+class Sampler:
+    """Draws classes evenly, then a source (by the root of its size), a system, a clip."""
+
+    def __init__(self, clips: Clips, keep: NDArray[np.bool_], copies: float) -> None:
+        self.copies = copies
+        self.trees: dict[str, dict[str, dict[str, list[int]]]] = {
+            "real": {},
+            "fake": {},
+            "copy": {},
+        }
+        for i in np.flatnonzero(keep):
+            row = clips.rows[i]
+            kind = "copy" if row["system"].startswith("copy_") else row["label"]
+            tree = self.trees[kind].setdefault(row["source"], {})
+            tree.setdefault(row["system"], []).append(int(i))
+        self.weights = {}
+        for kind, tree in self.trees.items():
+            size = np.array([min(400, sum(map(len, s.values()))) for s in tree.values()], float)
+            self.weights[kind] = (list(tree), np.sqrt(size) / np.sqrt(size).sum())
+
+    def draw(self, fake: bool, rng: np.random.Generator, source: str = "") -> int:
+        kind = "real" if not fake else "copy" if rng.random() < self.copies else "fake"
+        tree = self.trees[kind]
+        if not tree:
+            kind, tree = "fake", self.trees["fake"]
+        names, weights = self.weights[kind]
+        systems = tree[source if source in tree else names[int(rng.choice(len(names), p=weights))]]
+        keys = list(systems)
+        found = systems[keys[int(rng.integers(len(keys)))]]
+        return found[int(rng.integers(len(found)))]
+
+
+def make_batch(
+    clips: Clips, sampler: Sampler, size: int, length: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Half real, half fake; some fakes are a stretch of fake speech inside a real clip."""
+    xs, ys = [], []
+    for k in range(size):
+        fake = k % 2 == 1
+        index = sampler.draw(fake, rng)
+        variant = int(rng.choice(3, p=(0.55, 0.28, 0.17)))
+        x = _crop(clips.samples(index, variant), length, rng)
+        if fake and rng.random() < 0.08:
+            other = sampler.draw(False, rng, clips.rows[index]["source"])
+            y = _crop(clips.samples(other, variant), length, rng)
+            span = int(rng.uniform(0.35, 0.7) * length)
+            at = int(rng.integers(0, length - span))
+            level = np.sqrt((np.square(y).mean() + 1e-9) / (np.square(x).mean() + 1e-9))
+            y[at : at + span] = x[at : at + span] * level
+            x = y
+        xs.append(x)
+        ys.append(float(fake))
+    return torch.from_numpy(np.stack(xs)), torch.tensor(ys)
+
+
+def _crop(x: NDArray[np.int16], length: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    if rng.random() < 0.15:  # a short clip, repeated: so short ones are not told by repetition
+        part = int(rng.uniform(0.4, 0.9) * length)
+        x = x[int(rng.integers(0, max(1, x.size - part))) :][:part]
+    return window(x, length, int(rng.integers(0, max(1, x.size - length + 1))))
+
+
+@cache
+def coloured_noise(size: int = 1 << 22) -> tuple[NDArray[np.float32], ...]:
+    """White, two pinkish and one brown noise of unit power, to cut stretches from."""
+    rng = np.random.default_rng(99)
+    out = []
+    for tilt in (0.0, 0.35, 0.7, 1.0):
+        white = np.fft.rfft(rng.standard_normal(size))
+        made = np.fft.irfft(white * np.maximum(np.arange(white.size), size / 800) ** -tilt, size)
+        out.append((made / made.std()).astype(np.float32))
+    return tuple(out)
+
+
+def disturb(x: Tensor, noise: NDArray[np.int16] | None, rng: np.random.Generator) -> Tensor:
+    """Random filters, low-pass, room, distortion, noise and dither on a batch [N, L]."""
+    n, length = x.shape
+    total = length + 8_000
+    freq = np.fft.rfftfreq(total, 1 / RATE)
+    curve = np.ones((n, freq.size), np.complex64)
+    rough = rng.random(n) < 0.55  # the others get a light hand: clean recordings are common
+    for i in range(n):
+        db = np.zeros(freq.size)
+        if rng.random() < (0.6 if rough[i] else 0.2):  # equaliser: a smooth random curve in octaves
+            knots = np.log2(np.array([60, 125, 250, 500, 1000, 2000, 4000, 8000]))
+            db = np.interp(np.log2(freq + 30), knots, rng.normal(0, 4, 8))
+        response = 10 ** (db / 20)
+        if rng.random() < (0.5 if rough[i] else 0.1):
+            cut = rng.uniform(3_300, 8_000)
+            response = response / (
+                1 + np.exp(np.clip((freq - cut) / rng.uniform(20, 150), -50, 50))
+            )
+        if rng.random() < 0.3:
+            response = response / (1 + np.exp(np.clip((rng.uniform(60, 320) - freq) / 20, -50, 50)))
+        if rough[i] and rng.random() < 0.35:
+            taps = int(rng.uniform(0.08, 0.5) * RATE)
+            tail = rng.standard_normal(taps) * np.exp(-6.9 * np.arange(taps) / taps)
+            tail *= rng.uniform(0.1, 0.6) / np.sqrt(np.square(tail).sum())
+            tail[0] = 1.0
+            response = response * np.fft.rfft(tail, total)
+        curve[i] = response
+    y = torch.fft.irfft(torch.fft.rfft(x, total) * torch.from_numpy(curve), total)[:, :length]
+    y = y / (y.square().mean(1, keepdim=True).sqrt() + 1e-6)
+    bent = torch.from_numpy(rough & (rng.random(n) < 0.25))
+    if bool(bent.any()):
+        drive = torch.from_numpy(rng.uniform(0.1, 0.6, (n, 1)).astype(np.float32))
+        y = torch.where(bent[:, None], torch.tanh(y * drive) / drive, y)
+    extra = np.zeros((n, length), np.float32)
+    bank = coloured_noise()
+
+    def stretch(source: NDArray[Any]) -> NDArray[np.float32]:
+        at = int(rng.integers(0, source.size - length))
+        return np.asarray(source[at : at + length], np.float32)
+
+    for i in range(n):
+        # dither: no exact zeros
+        extra[i] = 10 ** (-rng.uniform(45, 75) / 20) * stretch(bank[0])
+        u = rng.random() if rough[i] else 1.0
+        if noise is not None and u < 0.2:
+            sound = stretch(noise)
+            extra[i] += 10 ** (-rng.uniform(10, 35) / 20) * sound / (sound.std() + 1.0)
+        elif u < 0.6:
+            tint = bank[int(rng.integers(len(bank)))]
+            extra[i] += 10 ** (-rng.uniform(10, 40) / 20) * stretch(tint)
+    y = y + torch.from_numpy(extra)
+    gain = torch.from_numpy(10 ** (rng.uniform(-40, -14, (n, 1)) / 20).astype(np.float32))
+    return (y * gain).clamp(-1, 1)
+
+
+def hide(n: int, bins: int, frames: int, rng: np.random.Generator) -> Tensor:
+    """SpecAugment masks [N, bins, frames]: up to two bands and two stretches each."""
+    mask = np.ones((n, bins, frames), np.float32)
+    for i in range(n):
+        for _ in range(int(rng.integers(0, 3))):
+            span = int(rng.integers(1, bins // 6))
+            at = int(rng.integers(0, bins - span))
+            mask[i, at : at + span] = 0
+        for _ in range(int(rng.integers(0, 3))):
+            span = int(rng.integers(1, frames // 8))
+            at = int(rng.integers(0, frames - span))
+            mask[i, :, at : at + span] = 0
+    return torch.from_numpy(mask)
+
+
+def clip_windows(x: NDArray[np.int16], limit: int = 2) -> NDArray[np.float32]:
+    """Up to ``limit`` windows of 4 s spread over a clip, [n, 64000]."""
+    count = max(1, min(limit, round(x.size / WINDOW)))
+    starts = np.linspace(0, max(0, x.size - WINDOW), count).astype(int)
+    return np.stack([window(x, WINDOW, int(s)) for s in starts])
+
+
+def split(
+    clips: Clips, validation: set[str], per_source: int = 120
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """(training mask, validation indices): held-out sources, of them unseen systems only."""
+    train = np.array([r["source"] not in validation for r in clips.rows])
+    seen = {
+        r["system"] for r, t in zip(clips.rows, train, strict=True) if t and r["label"] == "fake"
+    }
+    rng = np.random.default_rng(0)
+    held: list[int] = []
+    count: dict[tuple[str, str], int] = {}
+    for i in rng.permutation(np.flatnonzero(~train)):
+        row = clips.rows[i]
+        key = (row["source"], row["system"] if row["label"] == "fake" else "real")
+        if row["label"] == "fake" and row["system"] in seen:
+            continue
+        count[key] = count.get(key, 0) + 1
+        if count[key] <= (per_source if row["label"] == "real" else 40):
+            held.append(int(i))
+    return train, np.array(sorted(held))
+
+
+_loader: dict[str, Any] = {}
+
+
+def start(
+    caches: list[Path], validation: str, copies: float, noise: Path | None, batch: int, seed: int
+) -> None:
+    """Set up the process that prepares batches beside the training."""
+    torch.set_num_threads(1)
+    clips = Clips(caches)
+    train, _ = split(clips, set(validation.split(",")))
+    _loader.update(
+        clips=clips,
+        sampler=Sampler(clips, train, copies),
+        noise=np.load(noise, mmap_mode="r") if noise else None,
+        batch=batch,
+        seed=seed,
+    )
+
+
+def prepare(step: int) -> tuple[NDArray[Any], ...]:
+    """Batch number ``step``: samples, labels and the two masks; a function of seed and step."""
+    rng = np.random.default_rng([_loader["seed"], step])
+    length = int(rng.choice([40_000, 48_000, 64_000], p=(0.55, 0.25, 0.2)))
+    x, y = make_batch(_loader["clips"], _loader["sampler"], _loader["batch"], length, rng)
+    x = disturb(x, _loader["noise"], rng)
+    frames = length // 160
+    wide, mel = hide(len(x), 256, frames, rng)[:, None], hide(len(x), 80, frames, rng)
+    return x.numpy(), y.numpy(), wide.numpy(), mel.numpy()
