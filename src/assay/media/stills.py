@@ -148,13 +148,16 @@ def _finished(picture: Pillow.Image, file: BinaryIO, source: Source, blocks: Blo
         notes.append("metadata beyond the limit was left out")
     if pixels.shape[:2] != (height, width):
         raise Corrupt(source.path, "the picture is not of the size that its header declares")
-    # libheif has turned the picture already
-    turn = 1 if source.format == "heic" else _orientation(source, file, blocks)
-    pixels = upright(pixels, turn)
+    turn = _orientation(source, file, blocks)
+    # libheif and Pillow's TIFF reader have turned the picture already.
+    still_to_turn = 1 if source.format in ("heic", "tiff") else turn
+    pixels = upright(pixels, still_to_turn)
     pixels.setflags(write=False)
     if alpha is not None:
-        alpha = upright(alpha, turn)
+        alpha = upright(alpha, still_to_turn)
         alpha.setflags(write=False)
+    if source.format == "tiff" and turn >= 5:
+        width, height = height, width
     return Image(
         source=source,
         pixels=pixels,
@@ -211,12 +214,14 @@ def _missing_rows(picture: Pillow.Image, source: Source) -> str:
     if there == len(values):
         return "the file breaks off; the picture was decoded from what is there"
     return (
-        f"the file breaks off; the last {len(values) - there} of {len(values)} rows are"
+        f"the file breaks off; at least the last {len(values) - there} of {len(values)} rows are"
         " missing and were filled with one colour"
     )
 
 
 def _orientation(source: Source, file: BinaryIO, blocks: Blocks) -> int:
+    if source.format == "heic":
+        return 1
     if source.format == "tiff":
         file.seek(0)
         header = tiff_header(file)
