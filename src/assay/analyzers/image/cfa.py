@@ -27,6 +27,7 @@ CURVE = "cfa-v1"
 _MOST_PIXELS = 8_000_000
 _BLOCK = 16
 _LEAST_BLOCKS = 100
+_LEAST_POWER = 8.0  # of the prediction error; rounding alone gives 0.2
 _LEAST_TRACE = 0.25  # median log ratio from which the picture shows a pattern at all
 _LEAST_AGREEMENT = 0.75  # share of the blocks that must show the same phase
 _LOWEST_SCORE = 4.0
@@ -79,7 +80,8 @@ def cfa_inconsistency(green: NDArray[np.uint8]) -> CfaTrace | None:
     a = cv2.resize(even, size, interpolation=cv2.INTER_AREA)
     b = cv2.resize(odd, size, interpolation=cv2.INTER_AREA)
     light = cv2.resize(cut, size, interpolation=cv2.INTER_AREA)
-    valid = (a + b > 2.0) & (light > 10) & (light < 240)
+    # Rounding to 8 bits hits both colours alike and hides the pattern where errors are small.
+    valid = (np.maximum(a, b) > _LEAST_POWER) & (light > 10) & (light < 240)
     if valid.sum() < _LEAST_BLOCKS // 2:
         return None
     ratio = np.clip(np.log((a + 0.05) / (b + 0.05)), -6, 6).astype(np.float32)

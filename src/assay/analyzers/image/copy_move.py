@@ -31,6 +31,7 @@ _NEIGHBOURS = 5
 _LEAST_INLIERS = 6
 _TOLERANCE = 2.5  # px at the searched size
 _MOST_MODELS = 6
+_LOWEST_SCORE = 1.0  # below this alikeness is ordinary
 
 _INFO = AnalyzerInfo(
     name="image.copy_move",
@@ -129,7 +130,7 @@ class CopyMove:
                 reason="The picture is too small or too smooth to search for copied parts.",
                 question=Question.LOCAL_EDIT,
             )
-        if not copies or copies[0].score <= 0:
+        if not copies or copies[0].score < _LOWEST_SCORE:
             return ()
         best = copies[0]
         boxes = [_box(p, media.width, media.height) for p in (best.source, best.target)]

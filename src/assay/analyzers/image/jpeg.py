@@ -12,6 +12,8 @@ block, and every block gets the likelihood ratio of one against two compressions
 
 from __future__ import annotations
 
+import struct
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,21 +75,23 @@ def jpeg_luma(media: Image) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | Non
     Luma is decoded without colour conversion, so that the DCT gives back the quantised
     coefficients but for rounding. ``None`` if the file is no such JPEG.
     """
-    from PIL import Image as PillowImage
+    from PIL import JpegImagePlugin
 
     try:
+        # By its class: `Image.open` has process-wide bounds, and size is checked here.
         with (
             media.source.open() as file,
-            PillowImage.open(file, formats=("JPEG", "MPO")) as picture,
+            warnings.catch_warnings(action="ignore"),
+            JpegImagePlugin.JpegImageFile(file) as picture,
         ):
             if picture.size != (media.stored_width, media.stored_height):
                 return None
-            table = picture.quantization.get(0)  # type: ignore[attr-defined]
+            table = picture.quantization.get(0)
             picture.draft("L", picture.size)
             if picture.mode != "L" or table is None or len(table) != 64:
                 return None
             values = np.asarray(picture, np.uint8)
-    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, KeyError, IndexError, struct.error):
         return None
     return values, np.asarray(table, np.int64).reshape(8, 8)
 

@@ -74,7 +74,7 @@ def noise_inconsistency(grey: NDArray[np.float32]) -> NoiseTrace | None:
     stacked = parts.reshape(rows, per, columns, per).transpose(0, 2, 1, 3)
     sigma = np.median(stacked.reshape(rows, columns, per * per), axis=2)
     light = _means(cut, block)
-    spread = np.sqrt(np.maximum(_means(cut * cut, block) - light * light, 0.0))
+    spread = _spread(_means(cut, 4), block // 4)  # means, lest noise itself counts as texture
     texture = _spread(_means(cut, 8), per)
     valid = (light > 12) & (light < 243) & (sigma > 0.05) & (spread < 60)
     if valid.sum() < _LEAST_BLOCKS // 2:

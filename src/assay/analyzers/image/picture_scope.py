@@ -65,13 +65,13 @@ def out_of_scope(found: PictureStatistics) -> tuple[str, str] | None:
     """
     if found.contrast < 4.0:
         return "blank", "The picture is almost one even tone: there is nothing to judge."
-    if found.flat > 0.55 or (found.main_colour > 0.45 and found.flat > 0.25):
+    if found.flat > 0.6 or (found.main_colour > 0.45 and found.flat > 0.25):
         return (
             "graphics",
             "Most of the picture is made of even areas, as in graphics, text, charts and "
             "screenshots; generated pictures can only be told from photographs.",
         )
-    if found.colours < 120:
+    if found.colours < 24:
         return (
             "few_colours",
             "The picture has too few colours to be a photograph: it looks like a drawing, "
