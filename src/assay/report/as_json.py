@@ -46,6 +46,33 @@ def from_json(text: str) -> Report:
         ReportError: no JSON, too long, too deep, of another major version, or a field is
             missing, unknown or of the wrong type; the message names its path.
     """
+    return _report(_parse(text))
+
+
+def load(path: str | Path) -> Report:
+    """The report stored in the file ``path``, also a line of ``assay analyze --json``.
+
+    Raises:
+        ReportError: the file cannot be read or is no report; the message names the file.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ReportError(f"longer than {MAX_BYTES} bytes")
+        value = _parse(data.decode("utf-8-sig"))
+        # The command line puts the path of the media in front of each report.
+        value.pop("path", None)
+        return _report(value)
+    except OSError as error:
+        raise ReportError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ReportError(f"{path}: not UTF-8 text") from None
+    except (ReportError, ValueError) as error:
+        raise ReportError(f"{path}: {error}") from None
+
+
+def _parse(text: str) -> dict[str, Any]:
     if len(text) > MAX_BYTES:
         raise ReportError(f"report: {len(text)} characters exceed the bound of {MAX_BYTES}")
     try:
@@ -56,28 +83,12 @@ def from_json(text: str) -> Report:
         raise ReportError(f"report: not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise ReportError("report: expected an object")
+    return value
+
+
+def _report(value: dict[str, Any]) -> Report:
     report: Report = decode(value, Report, extra=_is_newer(value.get("schema_version")))
     return report
-
-
-def load(path: str | Path) -> Report:
-    """The report stored in the file ``path``.
-
-    Raises:
-        ReportError: the file cannot be read or is no report; the message names the file.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise ReportError(f"longer than {MAX_BYTES} bytes")
-        return from_json(data.decode("utf-8-sig"))
-    except OSError as error:
-        raise ReportError(f"{path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise ReportError(f"{path}: not UTF-8 text") from None
-    except (ReportError, ValueError) as error:
-        raise ReportError(f"{path}: {error}") from None
 
 
 def _is_newer(version: Any) -> bool:

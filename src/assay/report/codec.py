@@ -15,7 +15,6 @@ import types
 import typing
 from collections.abc import Mapping
 from enum import Enum
-from functools import cache
 from typing import Any
 
 from assay.errors import ReportError
@@ -27,11 +26,15 @@ MAX_DEPTH = 32
 _MAX_BITS = 1024  # of a whole number; more is no count or size of anything
 
 
-@cache
+_TYPES: dict[type, dict[str, Any]] = {}  # resolving annotations is slow, so once a class
+
+
 def field_types(cls: Any) -> dict[str, Any]:
     """Resolved annotations of the dataclass ``cls``, by field name in order."""
-    hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+    if cls not in _TYPES:
+        hints = typing.get_type_hints(cls)
+        _TYPES[cls] = {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+    return _TYPES[cls]
 
 
 def has_default(field: dataclasses.Field[Any]) -> bool:

@@ -141,9 +141,13 @@ class ProvenanceSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A small picture kept for the renderings: ``role`` is ``preview``, ``frame``,
-    ``waveform`` or ``spectrogram``; ``data`` is base64; ``time`` in seconds for frames; ``scale`` is
-    picture pixels per media pixel."""
+    """A small picture kept for the renderings.
+
+    ``role`` is ``preview``, ``frame``, ``waveform`` or ``spectrogram``; ``data`` is base64;
+    ``time`` in seconds for frames; ``scale`` is picture pixels per media pixel, for sound
+    picture pixels per second; ``top_hz`` is the frequency of the upper edge of a
+    spectrogram, which is linear and begins at 0.
+    """
 
     role: str
     mime: str
@@ -153,6 +157,7 @@ class Picture:
     time: float | None = None
     scale: float = 1.0
     caption: str = ""
+    top_hz: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
