@@ -20,7 +20,7 @@ import io
 import json
 import re
 import tempfile
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -355,26 +355,31 @@ def metrics(items: Sequence[Item], name: str, set_name: str) -> list[dict[str, A
 
 
 def gather(shared: Path, mirrors: Path, each: int, cache: Path) -> dict[str, list[Item]]:
-    """Scores of all sets; kept in ``cache`` so that a new fit needs no new scoring."""
-    if cache.is_file():
-        raw = json.loads(cache.read_text())
-        return {k: [Item(*row) for row in rows] for k, rows in raw.items()}
+    """Scores of all sets; every set is kept in the folder ``cache`` for the next fit."""
     data = shared / "data"
-    result: dict[str, list[Item]] = defaultdict(list)
+    cache.mkdir(parents=True, exist_ok=True)
+    result: dict[str, list[Item]] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture"
-        result["tamper"] = list(pack(data / "tamper/train", path, 200, lambda r: True))
-        result["made"] = list(made(shared, mirrors, each, path))
-        result["images"] = list(
-            pack(data / "images/train", path, 150, lambda r: r["kind"] != "reconstruction")
-        )
-        result["faces"] = list(
-            pack(data / "faces/train", path, 100, lambda r: r["label"] == "real")
-        )
-        result["tamper_test"] = list(pack(data / "tamper/test", path, 999, lambda r: True))
-        result["images_test"] = list(pack(data / "images/test", path, 60, lambda r: True))
-    cache.write_text(json.dumps(result))
-    return dict(result)
+        sets: dict[str, Iterator[Item]] = {
+            "made": made(shared, mirrors, each, path),
+            "tamper": pack(data / "tamper/train", path, 200, lambda r: True),
+            "images": pack(data / "images/train", path, 2 * each, _no_twin),
+            "faces": pack(data / "faces/train", path, each, lambda r: r["label"] == "real"),
+            "tamper_test": pack(data / "tamper/test", path, 999, lambda r: True),
+            "images_test": pack(data / "images/test", path, each, lambda r: True),
+        }
+        for name, items in sets.items():
+            file = cache / f"{name}.json"
+            if not file.is_file():
+                file.write_text(json.dumps(list(items)))
+                print(f"scored {name}", flush=True)
+            result[name] = [Item(*row) for row in json.loads(file.read_text())]
+    return result
+
+
+def _no_twin(row: dict[str, str]) -> bool:
+    return row["kind"] != "reconstruction"
 
 
 def main() -> None:
@@ -382,8 +387,8 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, required=True)
     parser.add_argument("--mirrors", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the model zoo")
-    parser.add_argument("--cache", type=Path, required=True, help="JSON of the scores")
-    parser.add_argument("--each", type=int, default=60, help="photographs a source")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of the scores")
+    parser.add_argument("--each", type=int, default=40, help="photographs a source")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     sets = gather(args.shared, args.mirrors, args.each, args.cache)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -125,7 +125,7 @@ def video(tmp_path: Path) -> Callable[[Sequence[Pixels]], Video]:
 
 
 @pytest.fixture
-def brightness(monkeypatch: pytest.MonkeyPatch) -> Iterator[Card]:
+def brightness(monkeypatch: pytest.MonkeyPatch) -> Card:
     """In place of the network: the logit is the crop's mean brightness / 10 - 10."""
     card = Card(
         name="faces",
@@ -156,7 +156,7 @@ def brightness(monkeypatch: pytest.MonkeyPatch) -> Iterator[Card]:
 
     monkeypatch.setattr(face_scoring, "installed", lambda: card)
     monkeypatch.setattr(face_scoring, "score", score)
-    yield card
+    return card
 
 
 def test_one_finding_a_person(video: Callable[[Sequence[Pixels]], Video], brightness: Card) -> None:
