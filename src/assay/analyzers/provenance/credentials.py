@@ -25,7 +25,7 @@ _LIMITS = (
 _PLANTED = "Anyone can sign with a certificate of their own making: only a trusted signer counts."
 _HARMLESS = (
     "Saving again, resizing or adding a tag breaks the content hash as well as a forgery does.",
-    "The credential may have been copied here from another file.",
+    "The credential may have been copied here from another file, or the file be damaged.",
 )
 _UNCHANGING = {
     "c2pa.created", "c2pa.opened", "c2pa.published", "c2pa.transcoded", "c2pa.repackaged",
@@ -99,6 +99,8 @@ def _state(found: Manifest) -> Finding:
             f"The file is signed by {who}. The signature and the content hash hold, and the "
             f"signer's certificate leads to an authority on {trust}."
         )
+        if found.malformed:
+            say += " Some of the signed statements do not follow the standard's form."
     elif found.holds:
         doubts = []
         if found.expired:
@@ -168,12 +170,13 @@ def _data(found: Manifest) -> dict[str, Json]:
 
 
 def _changed(found: Manifest, media: Media) -> Finding:
-    """Weak, as saving again does it too; strong if the signed preview shows another picture."""
+    """Weak, as saving again does it too; strong if a trusted preview shows another picture."""
     likeness = None
     preview = read_thumbnail(found.thumbnail)
     if preview is not None and isinstance(media, Image) and media.time is None:
         likeness = correlation(preview, media)
     other = likeness is not None and likeness < _DIFFERENT and not found.statements_changed
+    strong = other and found.chain_trusted
     say = "The content no longer matches its signed hash: it was changed after signing."
     if other:
         say += " The signed preview shows a different picture."
@@ -181,7 +184,7 @@ def _changed(found: Manifest, media: Media) -> Finding:
         say += " The signed preview shows the same picture at a glance."
     return Finding(
         code="credentials.changed", kind=Kind.PROVENANCE, claim=Claim.MANIPULATED, because=say,
-        strength=Strength.STRONG if other else Strength.WEAK, group="credentials",
+        strength=Strength.STRONG if strong else Strength.WEAK, group="credentials",
         limits=_HARMLESS, data={"preview_correlation": likeness, "failures": list(found.failures)},
     )  # fmt: skip
 

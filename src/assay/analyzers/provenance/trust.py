@@ -40,6 +40,12 @@ class TrustList:
     def sha256(self) -> str:
         return hashlib.sha256(f"{self.signers}\0{self.timestamps}".encode()).hexdigest()
 
+    @property
+    def timestamps_only(self) -> str:
+        """The authorities that vouch for clocks and for nothing else, as PEM."""
+        signers = set(_BLOCK.findall(self.signers))
+        return "".join(f"{b}\n" for b in _BLOCK.findall(self.timestamps) if b not in signers)
+
     @classmethod
     def load(cls, folder: Path) -> TrustList:
         """Read the list in ``folder``.
