@@ -1,215 +1,278 @@
-"""The report for the terminal: readable at 80 columns, plain when piped."""
+"""The report as plain text for a terminal or an e-mail."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from assay.findings import Claim, Kind
-from assay.report.document import Evidence, Report, Verdict
-from assay.report.words import (
-    CLAIM_WORDS,
-    KIND_TITLES,
-    VERDICT_WORDS,
-    clock,
-    error_rate,
-    order,
-    percent,
-    safe,
-    size,
-    weight,
-    what_would_change,
-)
+from assay.fusion.outcome import Evidence, Verdict
+from assay.report import wording
+from assay.report.document import Report
+from assay.report.wording import clean
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["to_line", "to_text"]
 
+_SHOWN = 4  # pieces of evidence of one kind without `explain`
 _COLOURS = {
     Verdict.AUTHENTIC: "green",
-    Verdict.INCONCLUSIVE: "yellow",
-    Verdict.SUSPICIOUS: "dark_orange",
+    Verdict.SUSPICIOUS: "yellow",
     Verdict.MANIPULATED: "red",
     Verdict.SYNTHETIC: "red",
-    Verdict.NOT_APPLICABLE: "bright_black",
 }
-_MARKS = {
+_SIGNS = {
     Claim.AUTHENTIC: "+",
     Claim.MANIPULATED: "!",
     Claim.SYNTHETIC: "!",
     Claim.NEUTRAL: "-",
 }
-_SHORT = 3  # neutral findings a group shows without --explain
 
 
-def to_line(report: Report) -> str:
-    """One line of a batch: verdict and probability, in columns."""
-    p = "" if report.probability is None else percent(report.probability)
-    return f"{report.verdict.value:<14}  {p:>11}"
+def to_text(
+    report: Report, *, width: int = 80, color: bool = False, explain: bool = False
+) -> str:
+    """``report`` as text of at most ``width`` columns (40 or more), ending in a newline.
 
-
-def to_text(report: Report, *, width: int = 80, color: bool = False, explain: bool = False) -> str:
-    """The report as text of at most ``width`` columns.
-
-    ``explain`` adds every piece of evidence with scores, weights and limits, what was and
-    was not analysed, and the timing. Without ``color`` the text holds no escape codes.
+    Args:
+        report: the document; nothing else is needed.
+        width: columns.
+        color: use terminal colours; they repeat what the words say.
+        explain: also every piece of evidence with limits, scores and weight, what was
+            looked at, and how long it took.
     """
     from rich.console import Console
 
-    console = Console(
-        file=io.StringIO(),
-        width=width,
-        force_terminal=color,
-        color_system="256" if color else None,
-        no_color=not color,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        legacy_windows=False,
+    page = _Page(
+        Console(
+            file=io.StringIO(),
+            width=max(40, width),
+            color_system="standard" if color else None,
+            force_terminal=color,
+            markup=False,
+            highlight=False,
+            emoji=False,
+            legacy_windows=False,
+            soft_wrap=False,
+            _environ={},
+        )
     )
-    _Writer(console).write(report, explain=explain)
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    _verdict(page, report)
+    _probability(page, report)
+    _reasons(page, report)
+    _evidence(page, report, explain)
+    _conflicts(page, report)
+    _not_tested(page, report)
+    _provenance(page, report)
+    _file(page, report)
+    if explain:
+        _ledger(page, report)
+        _coverage(page, report)
+    _foot(page, report)
+    return page.text()
 
 
-class _Writer:
-    def __init__(self, console: object) -> None:
+def to_line(report: Report) -> str:
+    """Verdict, probability and headline on one line, for batches; without the file name."""
+    chance = "" if report.probability is None else wording.percent(report.probability)
+    return f"{wording.VERDICTS[report.verdict]:<14} {chance:>7}  {clean(report.headline, 100)}"
+
+
+class _Page:
+    """Wrapped paragraphs and items on a rich console that writes into memory."""
+
+    def __init__(self, console: Console) -> None:
         self._console = console
 
-    def write(self, report: Report, *, explain: bool) -> None:
-        media = report.media
-        self._line(safe(media.name, 200), "bold")
-        self._line(_facts(report), "dim", 2)
-        self._line("")
-        self._line(VERDICT_WORDS[report.verdict].upper(), f"bold {_COLOURS[report.verdict]}")
-        self._line(report.headline)
-        if report.probability is not None and report.interval is not None:
-            self._line(
-                f"Probability of not being authentic: {percent(report.probability)} "
-                f"({percent(report.interval.low)} to {percent(report.interval.high)}), "
-                f"if {percent(report.prior)} of such files are not."
-            )
-        self._line(error_rate(report), "dim")
-        self._section("Why", report.reasons)
-        self._section("Conflicts", (c.because for c in report.conflicts))
-        for kind in KIND_TITLES:
-            self._evidence(kind, [e for e in report.evidence if e.kind is kind], explain)
-        self._line("")
-        p = report.provenance
-        signer = f", signed by {safe(p.signer, 120)}" if p.signer else ""
-        self._line(f"Content Credentials: {p.c2pa_state}{signer}")
-        if report.attribution.top:
-            names = ", ".join(safe(n, 80) for n in report.attribution.top)
-            self._line(f"Generator named by the file: {names}")
-        failed = [s for s in report.coverage.skipped if s.code == "failed"]
-        self._section("Could not run", (f"{s.what}: {s.why}" for s in failed))
-        self._section("Not looked at in full", report.coverage.truncated)
-        if explain:
-            self._section("What would change this", what_would_change(report))
-            self._section(
-                "Looked and answered",
-                (
-                    f"{a.analyzer} v{a.version}, {a.seconds:.2f} s, {a.findings} finding(s)"
-                    for a in report.coverage.analysed
-                ),
-            )
-            self._section(
-                "Did not apply",
-                (
-                    f"{s.what}: {s.why} [{s.code}]"
-                    for s in report.coverage.skipped
-                    if s.code != "failed"
-                ),
-            )
-            self._section(
-                "Hypotheses",
-                (
-                    f"{h.question.value}: share {percent(h.share)}, "
-                    + (weight(h.llr) if h.tested else "not tested")
-                    for h in report.hypotheses
-                ),
-            )
-            self._section(
-                "Models",
-                (
-                    f"{m.name}-v{m.version}, {m.licence}, sha256 {m.sha256[:16]}"
-                    for m in report.engine.models
-                ),
-            )
-            seconds = ", ".join(f"{k} {v:.2f} s" for k, v in report.timing.items())
-            self._line("")
-            self._line(f"Analysis {report.analysis_id}, {report.created_at}", "dim")
-            self._line(f"Assay {report.engine.version}; {seconds}", "dim")
-        self._line(f"sha256 {media.sha256}", "dim")
+    def text(self) -> str:
+        file = self._console.file
+        assert isinstance(file, io.StringIO)
+        # Cells are padded to the width of the table; nobody needs the blanks.
+        lines = [line.rstrip() for line in file.getvalue().splitlines()]
+        return "\n".join(lines).strip("\n") + "\n"
 
-    def _evidence(self, kind: Kind, items: list[Evidence], explain: bool) -> None:
-        if not items:
-            return
-        items.sort(key=order)
-        shown = items
-        if not explain:
-            telling = [e for e in items if e.claim is not Claim.NEUTRAL or e.llr is not None]
-            neutral = [e for e in items if e not in telling]
-            shown = telling + neutral[:_SHORT]
-        self._line("")
-        self._line(KIND_TITLES[kind], "bold")
-        for item in shown:
-            style = "" if item.claim is not Claim.NEUTRAL else "dim"
-            self._line(f"{_MARKS[item.claim]} {safe(item.because)}", style, 2, hang=2)
-            detail = []
-            if item.where.start is not None:
-                end = item.where.end
-                detail.append(clock(item.where.start) + (f" to {clock(end)}" if end else ""))
-            if item.llr is not None:
-                detail.append(weight(item.llr))
-            if explain:
-                detail += [item.id, item.code, CLAIM_WORDS[item.claim]]
-                if item.strength.value != "none":
-                    detail.append(f"{item.strength.value} fact")
-                if item.raw_score is not None:
-                    detail.append(f"raw score {item.raw_score:.4g}")
-                if item.llr is None:
-                    detail.append(weight(None))
-            if detail:
-                self._line("; ".join(detail), "dim", 4)
-            if explain:
-                for sentence in item.limits:
-                    self._line(f"limit: {sentence}", "dim", 4, hang=7)
-        if len(shown) < len(items):
-            self._line(f"{len(items) - len(shown)} more with --explain", "dim", 4)
+    def heading(self, title: str) -> None:
+        self._console.print()
+        self.paragraph(title, style="bold", indent=0)
 
-    def _section(self, title: str, sentences: Iterable[str]) -> None:
-        texts = [safe(s) for s in sentences]
-        if not texts:
-            return
-        self._line("")
-        self._line(title, "bold")
-        for text in texts:
-            self._line(f"- {text}", indent=2, hang=2)
+    def paragraph(self, said: str, *, style: str = "", indent: int = 2) -> None:
+        self._table(" " * indent, said, style)
 
-    def _line(self, text: str, style: str = "", indent: int = 0, *, hang: int = 0) -> None:
-        from rich.console import Console
+    def item(self, sign: str, said: str, *, style: str = "", indent: int = 2) -> None:
+        self._table(f"{' ' * indent}{sign} ", said, style)
+
+    def pair(self, name: str, value: str, *, wide: int = 12) -> None:
+        self._table(f"  {name:<{wide}}", value, "")
+
+    def _table(self, lead: str, said: str, style: str) -> None:
+        from rich.table import Table
         from rich.text import Text
 
-        assert isinstance(self._console, Console)
-        room = max(20, self._console.width - indent - hang)
-        parts = Text(text).wrap(self._console, room) if text else [Text("")]
-        for number, part in enumerate(parts):
-            part.rstrip()
-            blank = " " * (indent + (hang if number else 0))
-            self._console.print(Text(blank).append(part.plain, style or None), soft_wrap=True)
+        grid = Table.grid(padding=0, pad_edge=False)
+        grid.add_column(width=len(lead), no_wrap=True)
+        grid.add_column(ratio=1, overflow="fold")
+        grid.expand = True
+        grid.add_row(Text(lead), Text(said, style=style))
+        self._console.print(grid)
 
 
-def _facts(report: Report) -> str:
-    media = report.media
-    parts = [f"{media.format.upper()} {media.kind}"]
-    if media.width and media.height:
-        parts.append(f"{media.width} x {media.height}")
-    if media.duration is not None:
-        parts.append(clock(media.duration))
-    if media.frame_rate:
-        parts.append(f"{media.frame_rate:.4g} frames/s")
-    if media.sample_rate:
-        parts.append(f"sound {media.sample_rate} Hz" if media.width else f"{media.sample_rate} Hz")
-    parts.append(size(media.bytes))
-    if not media.extension_matches:
-        parts.append("the name's extension says otherwise")
-    return ", ".join(parts)
+def _verdict(page: _Page, report: Report) -> None:
+    style = f"bold {_COLOURS.get(report.verdict, '')}".strip()
+    page.paragraph(wording.VERDICTS[report.verdict].upper(), style=style, indent=0)
+    page.paragraph(clean(report.headline), style="bold", indent=0)
+    page.paragraph(clean(report.media.name, 200), style="dim", indent=0)
+
+
+def _probability(page: _Page, report: Report) -> None:
+    page.heading("How sure")
+    if report.probability is None:
+        page.paragraph("No probability: no calibrated test applied to this file.")
+    else:
+        span = f" ({wording.interval(report)})" if report.interval else ""
+        page.paragraph(
+            f"Probability of not being authentic: {wording.percent(report.probability)}{span}, "
+            f"if {wording.percent(report.prior)} of such files are not authentic to begin with."
+        )
+        if wording.has_facts(report):
+            page.paragraph(wording.FACTS_APART)
+    page.paragraph(wording.stated_rate(report))
+    if not report.scope.in_scope:
+        page.paragraph("This file is unlike the media the tests were validated on.")
+    for flag in report.scope.quality_flags[:20]:
+        page.item("-", f"Quality: {clean(flag, 300)}")
+
+
+def _reasons(page: _Page, report: Report) -> None:
+    # What the evidence or the list of untested questions says anyway is not said twice.
+    said = {e.because for e in report.evidence}
+    said |= {c.because for c in report.conflicts} | {s.why for s in report.coverage.skipped}
+    own = [r for r in report.reasons if r not in said and not r.startswith("Not tested:")]
+    if own:
+        page.heading("Why this verdict")
+        for reason in own[:20]:
+            page.item("-", clean(reason))
+
+
+def _evidence(page: _Page, report: Report, explain: bool) -> None:
+    if not report.evidence:
+        page.heading("Evidence")
+        page.paragraph("None was found.")
+        return
+    for kind in Kind:
+        items = [e for e in report.evidence if e.kind is kind]
+        if not items:
+            continue
+        items.sort(key=_weightiest, reverse=True)
+        page.heading(wording.KINDS[kind])
+        shown = items if explain else items[:_SHOWN]
+        for item in shown:
+            where = wording.place(item)
+            page.item(
+                _SIGNS[item.claim],
+                f"{clean(item.because)} [{item.id and clean(item.id, 12)}"
+                f"{'; ' + where if where else ''}; {wording.weight(item)}]",
+            )
+        if len(items) > len(shown):
+            page.item(" ", f"and {len(items) - len(shown)} more (shown with --explain)")
+
+
+def _weightiest(item: Evidence) -> tuple[float, float]:
+    rank = {"decisive": 3.0, "strong": 2.0, "weak": 1.0, "none": 0.0}[item.strength.value]
+    # Something that points somewhere goes before a bystander without weight.
+    return max(rank, min(3.0, abs(item.llr or 0.0))), float(item.claim is not Claim.NEUTRAL)
+
+
+def _conflicts(page: _Page, report: Report) -> None:
+    if report.conflicts:
+        page.heading("Conflicts")
+        for conflict in report.conflicts:
+            between = ", ".join(clean(i, 12) for i in conflict.between[:10])
+            page.item("!", f"{clean(conflict.because)} [{between}]")
+
+
+def _not_tested(page: _Page, report: Report) -> None:
+    untested = [h for h in report.hypotheses if not h.tested]
+    if not (untested or report.coverage.skipped or report.coverage.truncated):
+        return
+    page.heading("Not tested")
+    for hypothesis in untested:
+        page.item("-", f"No calibrated test for: {wording.QUESTIONS[hypothesis.question]}.")
+    for skipped in report.coverage.skipped:
+        page.item("-", f"{clean(skipped.what, 60)}: {clean(skipped.why, 500)}")
+    for note in report.coverage.truncated:
+        page.item("-", f"Cut short: {clean(note, 500)}")
+
+
+def _provenance(page: _Page, report: Report) -> None:
+    found = report.provenance
+    state = clean(found.c2pa_state, 20)
+    said = f"Content Credentials (C2PA): {state}"
+    if found.signer:
+        said += f", in the name of {clean(found.signer, 100)}"
+    said += "."
+    if found.digital_source_type:
+        said += f" Declared source: {clean(found.digital_source_type, 100)}."
+    if report.attribution.top:
+        named = ", ".join(clean(n, 60) for n in report.attribution.top[:5])
+        said += f" The file names as generator: {named}."
+    page.heading("Provenance")
+    page.paragraph(said)
+
+
+def _file(page: _Page, report: Report) -> None:
+    page.heading("File")
+    for name, value in wording.facts(report.media):
+        page.pair(name, value)
+
+
+def _ledger(page: _Page, report: Report) -> None:
+    page.heading("Ledger")
+    for item in report.evidence:
+        page.item(clean(item.id, 12), f"{clean(item.code, 80)} ({clean(item.analyzer, 80)})")
+        rows = [("claim", wording.CLAIMS[item.claim]), ("weight", wording.weight(item))]
+        if item.llr is not None:
+            rows.append(("llr", f"{item.llr:+.2f} (natural logarithm)"))
+        if item.raw_score is not None:
+            rows.append(("raw score", f"{item.raw_score:.4g}"))
+        if item.question is not None:
+            rows.append(("question", wording.QUESTIONS[item.question]))
+        if item.model is not None:
+            model = item.model
+            rows.append(
+                ("model", f"{clean(model.name, 60)} v{model.version}, {clean(model.licence, 60)}")
+            )
+        rows += [("limit", clean(limit, 600)) for limit in item.limits[:20]]
+        for name, value in rows:
+            page.pair("  " + name, value, wide=13)
+
+
+def _coverage(page: _Page, report: Report) -> None:
+    page.heading("Looked at")
+    for one in report.coverage.analysed:
+        count = f"{one.findings} finding{'s' * (one.findings != 1)}"
+        page.item(
+            "-",
+            f"{clean(one.analyzer, 60)} v{one.version}: {clean(one.question, 200)} "
+            f"{count}, {one.seconds:.2f} s",
+        )
+    page.heading("Ways of not being authentic that were weighed")
+    for h in report.hypotheses:
+        state = wording.support(h.llr) if h.tested else "not tested"
+        share = wording.percent(h.share)
+        page.item("-", f"{wording.QUESTIONS[h.question]}: share {share}, {state}")
+    if report.timing:
+        page.heading("Time")
+        times = [f"{clean(stage, 40)} {used:.2f} s" for stage, used in report.timing.items()]
+        page.paragraph(", ".join(times))
+
+
+def _foot(page: _Page, report: Report) -> None:
+    page.heading("Made by")
+    models = ", ".join(f"{clean(m.name, 60)} v{m.version}" for m in report.engine.models)
+    page.paragraph(
+        f"Assay {clean(report.engine.version, 40)}, policy {clean(report.decision.policy, 40)}, "
+        f"{clean(report.created_at, 40)}, report {clean(report.analysis_id, 64)}"
+        f"{'; models: ' + models if models else ''}."
+    )
