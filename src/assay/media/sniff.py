@@ -14,6 +14,7 @@ from typing import BinaryIO
 __all__ = ["FORMATS", "Format", "gif_pictures", "refusal", "sniff"]
 
 _HEAD = 4096
+_MOST_TAGS = 8
 _MAX_GIF_SCAN = 64 * 1024 * 1024
 
 
@@ -256,11 +257,16 @@ def _mpeg_audio_length(head: bytes) -> int:
 
 
 def _behind_id3(file: BinaryIO, head: bytes) -> str | None:
-    if head[:3] != b"ID3" or len(head) < 10 or any(byte > 127 for byte in head[6:10]):
+    rest, at = head, 0
+    for _ in range(_MOST_TAGS):
+        if rest[:3] != b"ID3" or len(rest) < 10 or any(byte > 127 for byte in rest[6:10]):
+            break
+        size = rest[6] << 21 | rest[7] << 14 | rest[8] << 7 | rest[9]
+        at += 10 + size + (10 if rest[5] & 0x10 else 0)
+        file.seek(at)
+        rest = file.read(_HEAD)
+    if not at:
         return None
-    size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
-    file.seek(10 + size + (10 if head[5] & 0x10 else 0))
-    rest = file.read(_HEAD)
     if rest.startswith(b"fLaC"):
         return "flac"
     # Encoders pad between the tag and the first frame.

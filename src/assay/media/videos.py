@@ -32,6 +32,7 @@ from assay.media.video import Packet, Video
 __all__ = ["video_of"]
 
 _MOST_ERRORS = 200  # damaged packets skipped in one pass
+_MOST_LATE = 50  # frames out of order before it is taken for a new beginning of time
 _HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
 _DEGREES = {1: 0, 2: 0, 3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 
@@ -41,6 +42,7 @@ class _First:
     """Facts taken from the first frame that decodes."""
 
     time: float
+    rate: float
     width: int
     height: int
     orientation: int
@@ -122,7 +124,8 @@ def _first_frame(source: Source, track: Track, limits: Limits) -> _First:
         _within(stream.width, stream.height, source, limits)
         for frame in _decoded(container, stream, track):
             _within(frame.width, frame.height, source, limits)
-            time = _time(frame)
+            time = _time(frame, stream)
+            rate = float(stream.average_rate or 0)
             notes = []
             if name := _HDR.get(int(frame.color_trc)):
                 notes.append(f"high dynamic range ({name}): shown without tone mapping")
@@ -131,6 +134,7 @@ def _first_frame(source: Source, track: Track, limits: Limits) -> _First:
                 notes.append(f"pixels are not square ({ratio}); frames are as stored")
             return _First(
                 time=track.first if time is None else time,
+                rate=rate if 0 < rate < 10_000 else 25.0,
                 width=frame.width,
                 height=frame.height,
                 orientation=_turn(frame),
@@ -195,9 +199,37 @@ def _survivors(container: Any, stream: Any) -> Iterator[Any]:
             yield packet
 
 
-def _time(frame: Any) -> float | None:
+def _time(frame: Any, stream: Any) -> float | None:
     ticks = frame.pts if frame.pts is not None else frame.dts
-    return seconds(ticks, frame.time_base)
+    # Frames that a decoder gives back at the end come without a base of their own.
+    return seconds(ticks, frame.time_base or stream.time_base)
+
+
+class _Clock:
+    """Times that only grow, from those that a damaged or joined file may have."""
+
+    def __init__(self, start: float, spacing: float) -> None:
+        self._shift = -start
+        self._spacing = spacing
+        self._last: float | None = None
+        self._late = 0
+
+    def of(self, ticks: float | None) -> float | None:
+        """The frame's time from the start, or ``None`` for a frame out of order."""
+        if ticks is None or not math.isfinite(ticks):
+            time = 0.0 if self._last is None else self._last + self._spacing
+        else:
+            time = ticks + self._shift
+        if self._last is not None and time <= self._last:
+            self._late += 1
+            if self._late < _MOST_LATE:
+                return None
+            # Not a stray frame: time itself began anew, as where recordings were joined.
+            self._shift += self._last + self._spacing - time
+            time = self._last + self._spacing
+        self._late = 0
+        self._last = time
+        return time
 
 
 def _turn(frame: Any) -> int:
@@ -260,8 +292,6 @@ def _frames(
     limits: Limits,
     times: Sequence[float] | None,
 ) -> Iterator[Image]:
-    last = -math.inf
-
     def image(frame: Any, time: float) -> Image:
         return Image(
             source=source,
@@ -279,13 +309,13 @@ def _frames(
     with opened(source, limits) as container, mapped(source.path, "decode the video"):
         stream = _decoder(source, container, track, limits)
         wanted = plan.wanted if plan is not None else (lambda position: True)
-        spacing = 1 / float(stream.average_rate) if stream.average_rate else 0.04
+        clock = _Clock(first.time, 1 / first.rate)
         for frame in _decoded(container, stream, track, wanted):
             if (frame.width, frame.height) != (first.width, first.height):
                 continue
-            ticks = _time(frame)
-            time = max(last, -spacing) + spacing if ticks is None else ticks - first.time
-            last = time
+            time = clock.of(_time(frame, stream))
+            if time is None:
+                continue
             if plan is None:
                 if time <= limits.max_video_seconds:
                     yield image(frame, time)
