@@ -5,7 +5,14 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from assay.analyzers.image.maps import central, smooth, strongest_region, to_grid, upright
+from assay.analyzers.image.maps import (
+    central,
+    smooth,
+    strongest_region,
+    to_grid,
+    upright,
+    upright_box,
+)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -16,6 +23,16 @@ def test_upright_agrees_with_pillow(orientation: int) -> None:
     exif[0x0112] = orientation
     turned = ImageOps.exif_transpose(shown)
     assert np.array_equal(upright(stored, orientation), np.asarray(turned))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_upright_box_agrees_with_upright(orientation: int) -> None:
+    stored = np.zeros((60, 90), bool)
+    stored[10:25, 40:80] = True
+    turned = upright(stored, orientation)
+    ys, xs = np.nonzero(turned)
+    expected = (xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1)
+    assert upright_box((40, 10, 40, 15), 90, 60, orientation) == expected
 
 
 @pytest.mark.parametrize("shape", [(10, 10), (3000, 4000), (60000, 40), (1, 65535), (9000, 9000)])

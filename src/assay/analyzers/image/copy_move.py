@@ -65,7 +65,7 @@ class Copy:
     score: float
 
 
-def find_copies(grey: NDArray[np.float32]) -> tuple[Copy, ...] | None:
+def find_copies(grey: NDArray[np.uint8]) -> tuple[Copy, ...] | None:
     """Copied parts of ``grey`` (0..255), strongest first; ``None`` if it has no keypoints."""
     import cv2
 
@@ -73,7 +73,7 @@ def find_copies(grey: NDArray[np.float32]) -> tuple[Copy, ...] | None:
     ratio = min(1.0, _LONG_SIDE / max(height, width))
     size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
     small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA) if ratio < 1 else grey
-    picture = np.clip(small, 0, 255).astype(np.uint8)
+    picture = np.ascontiguousarray(small, np.uint8)
     if min(picture.shape) < 48:
         return None
     detector = cv2.SIFT.create(nfeatures=_MOST_KEYPOINTS, contrastThreshold=0.02)

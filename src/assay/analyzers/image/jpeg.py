@@ -19,7 +19,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.analyzers.image.maps import Region, central, smooth, strongest_region, to_grid, upright
+from assay.analyzers.image.maps import (
+    Region,
+    central,
+    smooth,
+    strongest_region,
+    to_grid,
+    upright,
+    upright_box,
+)
 from assay.analyzers.image.structure_claims import claim_of, curve_of
 from assay.analyzers.protocol import AnalyzerInfo, Answer
 from assay.findings import Claim, Finding, Kind, NotApplicable, Question, Where
@@ -158,17 +166,13 @@ class JpegHistory:
         score = 0.0 if trace.region is None else trace.region.score
         if trace.region is None or score < _LOWEST_SCORE:
             return (_saved_twice(trace),)
-        mask = np.zeros(values.shape, np.bool_)
-        part = np.kron(trace.region.mask, np.ones((8, 8), np.bool_))
         top, left = down.start, across.start
-        mask[top : top + part.shape[0], left : left + part.shape[1]] = part
-        turned = upright(mask, media.orientation)
-        ys, xs = np.flatnonzero(turned.any(axis=1)), np.flatnonzero(turned.any(axis=0))
-        box = (
-            float(xs[0]),
-            float(ys[0]),
-            float(xs[-1] - xs[0] + 1),
-            float(ys[-1] - ys[0] + 1),
+        x, y, wide, high = (8.0 * v for v in trace.region.box)
+        box = upright_box(
+            (left + x, top + y, wide, high),
+            values.shape[1],
+            values.shape[0],
+            media.orientation,
         )
         claim = claim_of(score, CURVE)
         return (

@@ -103,7 +103,8 @@ class NoiseLevel:
         """See :class:`assay.analyzers.protocol.Analyzer`."""
         assert isinstance(media, Image)
         down, across = central(media.height, media.width, _MOST_PIXELS, 32)
-        trace = noise_inconsistency(luma(np.ascontiguousarray(media.pixels[down, across])))
+        grey = luma(np.ascontiguousarray(media.pixels[down, across])).astype(np.float32)
+        trace = noise_inconsistency(grey)
         if trace is None:
             return NotApplicable(
                 code="too_little_to_measure",

@@ -54,7 +54,7 @@ class Peak:
     decibel: float
 
 
-def spectral_peaks(grey: NDArray[np.float32]) -> tuple[Peak, ...] | None:
+def spectral_peaks(grey: NDArray[np.uint8]) -> tuple[Peak, ...] | None:
     """Peaks of the averaged residual spectrum of ``grey``, strongest first.
 
     ``None`` if the picture is too small (below 128 px) or flat.
@@ -70,7 +70,7 @@ def spectral_peaks(grey: NDArray[np.float32]) -> tuple[Peak, ...] | None:
     used = 0
     for top, left in _tiles(height, width):
         tile = grey[top : top + _TILE, left : left + _TILE]
-        residual = tile - cv2.medianBlur(np.clip(tile, 0, 255).astype(np.uint8), 3)
+        residual = tile.astype(np.float32) - cv2.medianBlur(np.ascontiguousarray(tile), 3)
         deviation = float(residual.std())
         if deviation < 0.2:
             continue
