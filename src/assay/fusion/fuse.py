@@ -75,7 +75,7 @@ def fuse(
         prior=prior,
         decision=ruling.decision,
         reasons=ruling.reasons,
-        scope=scope_of(evidence, refusals, frozenset(by_question)),
+        scope=scope_of(evidence, refusals, frozenset(by_question), asked),
         hypotheses=hypotheses,
         evidence=evidence,
         conflicts=conflicts,

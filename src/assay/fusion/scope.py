@@ -38,10 +38,18 @@ def applicable(
 
 
 def scope_of(
-    evidence: Sequence[Evidence], refusals: Sequence[NotApplicable], tested: frozenset[Question]
+    evidence: Sequence[Evidence],
+    refusals: Sequence[NotApplicable],
+    tested: frozenset[Question],
+    asked: Iterable[Question] = (),
 ) -> Scope:
-    """In scope when at least one calibrated test gave an answer."""
-    flags = {r.code for r in refusals}
+    """In scope when at least one calibrated test gave an answer.
+
+    The flags are the codes for which a question was left open: of the analyzers, where
+    none looked into it, and of single faces that could not be judged.
+    """
+    looked = frozenset(asked)
+    flags = {r.code for r in refusals if r.question is not None and r.question not in looked}
     for item in evidence:
         reason = item.data.get("not_applicable")
         if isinstance(reason, str):
