@@ -51,7 +51,7 @@ ANALYZERS: Mapping[str, tuple[str, Any]] = {
     "spectrum": ("generated_image", Spectrum()),
 }
 EDITS = ("copy_move", "splice", "splice_jpeg", "noise", "blur", "inpaint")
-LONGEST = 1024
+LONGEST = 768
 LEAST_AUC = 0.55
 
 
@@ -364,10 +364,10 @@ def gather(shared: Path, mirrors: Path, each: int, cache: Path) -> dict[str, lis
         sets: dict[str, Iterator[Item]] = {
             "made": made(shared, mirrors, each, path),
             "tamper": pack(data / "tamper/train", path, 200, lambda r: True),
-            "images": pack(data / "images/train", path, 2 * each, _no_twin),
-            "faces": pack(data / "faces/train", path, each, lambda r: r["label"] == "real"),
+            "images": pack(data / "images/train", path, 4 * each, _no_twin),
+            "faces": pack(data / "faces/train", path, 3 * each, lambda r: r["label"] == "real"),
             "tamper_test": pack(data / "tamper/test", path, 999, lambda r: True),
-            "images_test": pack(data / "images/test", path, each, lambda r: True),
+            "images_test": pack(data / "images/test", path, 3 * each, lambda r: True),
         }
         for name, items in sets.items():
             file = cache / f"{name}.json"
@@ -388,7 +388,7 @@ def main() -> None:
     parser.add_argument("--mirrors", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the model zoo")
     parser.add_argument("--cache", type=Path, required=True, help="folder of the scores")
-    parser.add_argument("--each", type=int, default=40, help="photographs a source")
+    parser.add_argument("--each", type=int, default=16, help="photographs a source")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     sets = gather(args.shared, args.mirrors, args.each, args.cache)
