@@ -29,7 +29,7 @@ def card(key: str) -> Card:
         ModelError: no such model, or its card is invalid.
     """
     folder = ZOO / key
-    if folder.parent != ZOO or not (folder / "card.toml").is_file():
+    if folder.name != key or folder.parent != ZOO or not (folder / "card.toml").is_file():
         raise ModelError(f"model {key!r} is not installed; installed: {', '.join(available())}")
     return read_card(folder)
 
