@@ -125,7 +125,7 @@ def _following(jpeg: Jpeg, whole: bool) -> tuple[Finding, ...]:
         return ()
     head = jpeg.trailing_head.lstrip(b"\x00")
     pictures = any(a.startswith("APP2 MPF") for a in jpeg.applications)
-    if head[4:8] == b"ftyp":
+    if b"ftyp" in jpeg.trailing_head:
         what = "a video, as in moving photos of telephones"
     elif head.startswith(b"\xff\xd8"):
         what = "a further JPEG picture"
