@@ -8,6 +8,7 @@ nothing in it can make a decoder open a second file.
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -146,10 +147,18 @@ def refusal(file: BinaryIO) -> tuple[str, bool]:
             return what, media
     if not head.strip(b"\x00"):
         return "nothing but zero bytes", False
-    sample = head[:512]
-    if all(byte >= 32 or byte in b"\t\r\n\x0c" for byte in sample):
+    if all(byte >= 32 or byte in b"\t\r\n\x0c" for byte in head) and _utf8(head):
         return "a text", False
     return "of no known format", False
+
+
+def _utf8(data: bytes) -> bool:
+    """Whether ``data`` is UTF-8, perhaps cut off within a character."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _name(head: bytes) -> str | None:

@@ -140,6 +140,8 @@ def _finished(picture: Pillow.Image, file: BinaryIO, source: Source, blocks: Blo
     if repaired is not None:
         picture = repaired
         notes.append(_missing_rows(picture, source))
+    elif source.format == "jpeg" and (grey := _grey_rows(picture)):
+        notes.append(f"the last {grey} rows are of one grey, as where a decoder finds no data")
     if source.format == "webp" and picture.mode == "RGBX":
         picture = picture.convert("RGB")
     pixels, alpha, said = as_srgb(picture, blocks.icc)
@@ -217,6 +219,17 @@ def _missing_rows(picture: Pillow.Image, source: Source) -> str:
         f"the file breaks off; at least the last {len(values) - there} of {len(values)} rows are"
         " missing and were filled with one colour"
     )
+
+
+def _grey_rows(picture: Pillow.Image) -> int:
+    """Rows at the end of exactly the grey that libjpeg paints for missing data.
+
+    A truncated file that was given an end marker decodes without complaint.
+    """
+    values = np.asarray(picture)
+    even = (values == 128).reshape(len(values), -1).all(axis=1)
+    rows = int(np.argmin(even[::-1])) if not even.all() else len(values)
+    return rows if rows >= 16 else 0
 
 
 def _orientation(source: Source, file: BinaryIO, blocks: Blocks) -> int:
