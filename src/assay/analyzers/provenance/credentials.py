@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from assay.analyzers.protocol import AnalyzerInfo, Answer
-from assay.analyzers.provenance.manifest import Manifest, Unreadable, read_manifest
+from assay.analyzers.provenance.manifest import (
+    Declaration,
+    Manifest,
+    Unreadable,
+    read_manifest,
+)
 from assay.analyzers.provenance.similarity import correlation, read_thumbnail
-from assay.analyzers.provenance.source_types import SourceType
 from assay.analyzers.provenance.trust import TrustList, shipped
 from assay.findings import Claim, Finding, Json, Kind, Strength
 from assay.media import Image, Media, MediaKind
@@ -85,7 +89,7 @@ def _unreadable(found: Unreadable) -> Finding:
         )  # fmt: skip
     return Finding(
         code="credentials.unreadable", kind=Kind.PROVENANCE, claim=Claim.NEUTRAL,
-        because="The file carries Content Credentials that cannot be read: damaged, or cut.",
+        because="The file carries Content Credentials that cannot be read: damaged, cut or old.",
         limits=_LIMITS[1:2], data={"cause": found.cause},
     )  # fmt: skip
 
@@ -204,11 +208,10 @@ def _sources(found: Manifest) -> list[Finding]:
     """What the manifest, or one it descends from, declares the content to be."""
     answer = []
     seen: set[str] = set()
-    for term, inherited in found.sources:
-        if term.key in seen:
-            continue
-        seen.add(term.key)
-        answer.append(_source(found, term, inherited))
+    for declared in found.sources:
+        if declared.term.key not in seen:
+            seen.add(declared.term.key)
+            answer.append(_source(found, declared))
     return answer
 
 
@@ -226,7 +229,8 @@ def _strength(found: Manifest, claim: Claim, inherited: bool) -> Strength:
     return Strength.DECISIVE if clean and not inherited else Strength.STRONG
 
 
-def _source(found: Manifest, term: SourceType, inherited: bool) -> Finding:
+def _source(found: Manifest, declared: Declaration) -> Finding:
+    term, inherited = declared.term, declared.inherited
     strength = _strength(found, term.claim, inherited)
     claim = term.claim
     edits = [a for a in found.actions if a not in _UNCHANGING]
@@ -241,15 +245,16 @@ def _source(found: Manifest, term: SourceType, inherited: bool) -> Finding:
     else:
         who = "The credential, which does not hold for this content,"
     what = "a file that this one was made from" if inherited else "the content"
-    say = f"{who} says that {what} {term.meaning} (by {found.generator or 'an unnamed program'})."
+    program = f" (with {declared.program.rstrip('.')})" if declared.program else ""
+    say = f"{who} says that {what} {term.meaning}{program}."
     if term.claim is Claim.AUTHENTIC and edits:
         say += " The signed history lists edits since."
     data: dict[str, Json] = {
         "digital_source_type": term.key, "inherited": inherited, "signer": found.signer,
         "trusted": found.state == "trusted",
     }  # fmt: skip
-    if claim is Claim.SYNTHETIC and found.generator:
-        data["generator"] = found.generator
+    if claim is Claim.SYNTHETIC and declared.program:
+        data["generator"] = declared.program
     limits = _LIMITS[:1] if found.state == "trusted" else (_PLANTED, *_LIMITS[:1])
     return Finding(
         code=f"credentials.{term.suffix}", kind=Kind.PROVENANCE, claim=claim, because=say,

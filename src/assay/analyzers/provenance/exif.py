@@ -55,6 +55,14 @@ class Exif:
         value = self.tags.get(name, "")
         return value if isinstance(value, str) else ""
 
+    @property
+    def camera(self) -> str:
+        """Make and model; many models begin with the make already. Empty without a model."""
+        make, model = self.text("Make"), self.text("Model")
+        if not (make and model):
+            return ""
+        return model if model.lower().startswith(make.lower()) else f"{make} {model}"
+
     def number(self, name: str) -> float | None:
         value = self.tags.get(name)
         return value[0] if isinstance(value, tuple) and value else None

@@ -83,7 +83,8 @@ def _encoder(jpeg: Jpeg) -> Finding:
 def _resaved(jpeg: Jpeg, image: Image) -> tuple[Finding, ...]:
     """Camera tags in a file laid out by software: at least two signs, for one is common."""
     exif = read_exif(image.exif)
-    if not (exif.text("Make") and exif.text("Model")):
+    camera = clean(exif.camera, 80)
+    if not camera:
         return ()
     signs = []
     if standard_quality(jpeg.tables) is not None:
@@ -102,7 +103,6 @@ def _resaved(jpeg: Jpeg, image: Image) -> tuple[Finding, ...]:
         signs.append("a comment of an encoding program")
     if len(signs) < 2:
         return ()
-    camera = clean(f"{exif.text('Make')} {exif.text('Model')}", 80)
     return (
         Finding(
             code="jpeg.structure.resaved", kind=Kind.STRUCTURE, claim=Claim.NEUTRAL,

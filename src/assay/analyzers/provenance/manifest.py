@@ -39,6 +39,15 @@ class Unreadable:
     remote: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """A declared source type, the program it was declared for, and whether by an ancestor."""
+
+    term: SourceType
+    program: str
+    inherited: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The active manifest and the single answers about it."""
@@ -60,8 +69,7 @@ class Manifest:
     generator: str
     actions: tuple[str, ...]
     ingredients: tuple[str, ...]
-    sources: tuple[tuple[SourceType, bool], ...]
-    """Declared source types; the flag says that an ancestor declared it."""
+    sources: tuple[Declaration, ...]
     failures: tuple[str, ...]
     library_state: str
     thumbnail: bytes
@@ -215,21 +223,28 @@ def _generator(manifest: Mapping[str, Any]) -> str:
     return clean(manifest.get("claim_generator") or "", 80)
 
 
-def _sources(
-    active: Mapping[str, Any], manifests: Mapping[str, Any]
-) -> tuple[tuple[SourceType, bool], ...]:
+def _program(action: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
+    """The agent of the action itself, else the program that wrote the manifest."""
+    agent = action.get("softwareAgent")
+    name = agent.get("name") if isinstance(agent, Mapping) else agent
+    if isinstance(name, str) and name.strip():
+        return clean(name, 80)
+    return _generator(manifest)
+
+
+def _sources(active: Mapping[str, Any], manifests: Mapping[str, Any]) -> tuple[Declaration, ...]:
     """Source types declared by the actions of the active manifest and of its ancestors.
 
     Only the line of parents counts: what was *placed* into a picture is not its origin.
     """
-    found: list[tuple[SourceType, bool]] = []
+    found: list[Declaration] = []
     manifest, inherited = active, False
     visited: set[str] = set()
     while True:
         for action in _actions(manifest):
             term = source_type(action.get("digitalSourceType"))
             if term is not None:
-                found.append((term, inherited))
+                found.append(Declaration(term, _program(action, manifest), inherited))
         parent = next(
             (
                 _mapping(i).get("active_manifest")

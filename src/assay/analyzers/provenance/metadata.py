@@ -179,9 +179,9 @@ def _label(xmp: Xmp) -> list[Finding]:
 def _camera(exif: Exif) -> list[Finding]:
     make, model = clean(exif.text("Make"), 60), clean(exif.text("Model"), 60)
     exposure = [n for n in ("ExposureTime", "FNumber", "ISO", "FocalLength") if n in exif.tags]
-    if not (make and model and len(exposure) >= 2) or named_generator(f"{make} {model}"):
+    name = clean(exif.camera, 100)
+    if not name or len(exposure) < 2 or named_generator(name):
         return []
-    name = model if model.lower().startswith(make.lower()) else f"{make} {model}"
     return [
         Finding(
             code="metadata.camera", kind=Kind.PROVENANCE, claim=Claim.AUTHENTIC,
