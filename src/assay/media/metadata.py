@@ -17,7 +17,10 @@ from typing import BinaryIO
 
 __all__ = ["Blocks", "TiffHeader", "read_blocks", "tiff_header"]
 
-_MOST_PARTS = 20_000  # segments or chunks walked in one file
+# Segments or chunks of one file, and fill bytes before a marker. Image libraries walk these
+# without a bound, one at a time, so more of them is refused before they are called.
+_MOST_PARTS = {"jpeg": 20_000, "png": 1_000_000, "webp": 20_000}
+_MOST_FILL = 65_536
 _MOST_TEXTS = 1_000
 _MOST_TEXT = 1024 * 1024  # bytes of one text after decompression
 
@@ -32,7 +35,8 @@ class Blocks:
     ``exif`` begins with the TIFF header (``II*\\0`` or ``MM\\0*``), ``xmp`` is the packet,
     ``icc`` the profile, ``iptc`` the IIM records, ``texts`` (keyword, text) pairs with the
     keyword ``"comment"`` where the format has none. ``animated`` and ``more_pictures`` say
-    that the file holds more than the picture shown.
+    that the file holds more than the picture shown, ``cut`` that metadata was left out, and
+    ``endless`` that the file has implausibly many parts.
     """
 
     exif: bytes = b""
@@ -44,6 +48,7 @@ class Blocks:
     animated: bool = False
     more_pictures: bool = False
     cut: bool = False
+    endless: bool = False
     budget: int = 0
 
     def take(self, data: bytes) -> bytes:
@@ -83,7 +88,7 @@ def read_blocks(file: BinaryIO, name: str, max_bytes: int) -> Blocks:
 def _jpeg(file: BinaryIO, blocks: Blocks) -> None:
     profile: dict[int, bytes] = {}
     resources = b""
-    for marker, data in _segments(file):
+    for marker, data in _segments(file, blocks):
         if marker == 0xE1 and data.startswith(b"Exif\x00") and not blocks.exif:
             blocks.exif = blocks.take(data[6:])
         elif marker == 0xE1 and data.startswith(_XMP_JPEG) and not blocks.xmp:
@@ -102,19 +107,24 @@ def _jpeg(file: BinaryIO, blocks: Blocks) -> None:
     blocks.iptc = _iptc(resources)
 
 
-def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+def _segments(file: BinaryIO, blocks: Blocks) -> Iterator[tuple[int, bytes]]:
     """(marker, payload) up to the first scan."""
     file.read(2)
-    for _ in range(_MOST_PARTS):
+    fill = 0
+    for _ in range(_MOST_PARTS["jpeg"]):
         head = file.read(2)
-        while head[:1] == b"\xff" and head[1:] == b"\xff":  # fill bytes
+        while head == b"\xff\xff" and fill < _MOST_FILL:
             head = b"\xff" + file.read(1)
+            fill += 1
+        if fill >= _MOST_FILL:
+            break
         if len(head) < 2 or head[0] != 0xFF or head[1] in (0xD9, 0xDA):
             return
         if head[1] == 0x01 or 0xD0 <= head[1] <= 0xD8:
             continue
         (length,) = struct.unpack(">H", file.read(2))
         yield head[1], file.read(max(0, length - 2))
+    blocks.endless = True
 
 
 def _iptc(resources: bytes) -> bytes:
@@ -135,7 +145,7 @@ def _iptc(resources: bytes) -> bytes:
 
 def _png(file: BinaryIO, blocks: Blocks) -> None:
     file.read(8)
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MOST_PARTS["png"]):
         head = file.read(8)
         if len(head) < 8:
             return
@@ -153,6 +163,7 @@ def _png(file: BinaryIO, blocks: Blocks) -> None:
         file.seek(4, 1)
         with contextlib.suppress(ValueError, zlib.error):  # a bad text spoils only itself
             _png_chunk(kind, data, blocks)
+    blocks.endless = True
 
 
 def _png_chunk(kind: bytes, data: bytes, blocks: Blocks) -> None:
@@ -212,7 +223,7 @@ def _inflate(data: bytes, blocks: Blocks) -> bytes:
 
 def _webp(file: BinaryIO, blocks: Blocks) -> None:
     file.read(12)
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MOST_PARTS["webp"]):
         head = file.read(8)
         if len(head) < 8:
             return

@@ -47,6 +47,8 @@ def decode_still(source: Source, limits: Limits) -> Image:
         with mapped(source.path, "read the picture's metadata"):
             blocks = read_blocks(file, source.format, limits.max_metadata_bytes)
             _refuse_raw(source, file)
+        if blocks.endless:
+            raise Corrupt(source.path, "the file has implausibly many parts")
         with mapped(source.path, f"decode the {source.format} picture"), _quiet():
             file.seek(0)
             if source.format == "heic":

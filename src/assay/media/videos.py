@@ -61,7 +61,7 @@ def video_of(source: Source, found: Survey, sound: Audio | None, limits: Limits)
     track = found.picture
     assert track is not None
     first = _first_frame(source, track, limits)
-    duration = max(track.duration, 0.0)
+    duration = min(track.duration, limits.max_video_seconds)
     rate = track.count / duration if duration > 0 else 0.0
     notes = [*found.notes, *first.notes, *_more(found, track)]
 
@@ -99,10 +99,20 @@ def _more(found: Survey, track: Track) -> list[str]:
         notes.append(f"the file holds {found.pictures} videos; only the largest was looked at")
     if found.sounds > 1:
         notes.append(f"the file holds {found.sounds} sounds; only the first was looked at")
+    gap = _longest_gap(track)
+    if gap > max(30.0, track.duration / 2):
+        # Times spread evenly over such a video would all fall on one frame.
+        notes.append(f"one frame is shown for {gap:.6g} s of {track.duration:.6g} s")
     longest = max(track.duration, found.sound.duration if found.sound else 0.0)
     if not track.full and _differ(found.declared, longest):
         notes.append(f"the header declares {found.declared:.6g} s, the file holds {longest:.6g} s")
     return notes
+
+
+def _longest_gap(track: Track) -> float:
+    times = np.sort(np.frombuffer(track.times, np.float64)) if track.count else np.zeros(0)
+    times = times[np.isfinite(times)]
+    return float(np.diff(times).max()) if len(times) > 1 else 0.0
 
 
 def _differ(declared: float, real: float) -> bool:

@@ -5,17 +5,22 @@ FFmpeg reads on in silence where a file breaks off; the header tells.
 
 from __future__ import annotations
 
+from assay.errors import Corrupt
 from assay.media.opening import reopen
 from assay.media.source import Source
 
 __all__ = ["shortfall"]
 
-_MOST_BOXES = 10_000
+_MOST_BOXES = 200_000  # two for each fragment of a live recording
 _ENDLESS = (0, 0xFFFFFFFF)  # what recorders write that do not know the length yet
 
 
 def shortfall(source: Source) -> str:
-    """A sentence on what is missing from ``source``, or ``""``."""
+    """A sentence on what is missing from ``source``, or ``""``.
+
+    Raises:
+        Corrupt: more boxes than any recording has; FFmpeg would walk them all.
+    """
     if source.format in ("wav", "avi", "aiff"):
         return _riff(source)
     if source.format in ("mp4", "mov", "m4a", "3gp"):
@@ -40,9 +45,9 @@ def _riff(source: Source) -> str:
 
 def _boxes(source: Source) -> str:
     """ISO/IEC 14496-12, 4.2: the outermost boxes."""
-    at, seen = 0, set()
+    at, count, seen = 0, 0, set()
     with reopen(source) as file:
-        for _ in range(_MOST_BOXES):
+        while count < _MOST_BOXES:
             file.seek(at)
             head = file.read(16)
             if len(head) < 8:
@@ -56,6 +61,7 @@ def _boxes(source: Source) -> str:
             if size < 8:
                 return ""
             at += size
+            count += 1
             if at > source.size:
                 if b"moov" not in seen:
                     return (
@@ -63,6 +69,8 @@ def _boxes(source: Source) -> str:
                         " picture or sound can be found"
                     )
                 return _breaks_off(source, at)
+    if count >= _MOST_BOXES:
+        raise Corrupt(source.path, "the file has implausibly many boxes")
     if b"moov" not in seen and b"moof" not in seen:
         return "the index (moov) is missing, without which no picture or sound can be found"
     return ""
