@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.analyzers.audio.editing import CLAIM_LLR, HOP_SECONDS, WINDOW_SECONDS, pool
+from assay.analyzers.audio.editing import HOP_SECONDS, WINDOW_SECONDS, pool
 from assay.analyzers.audio.splice import RATE, background_change
 from assay.analyzers.audio.windows import windows
 from assay_lab.benchmark.metrics import (
@@ -218,42 +218,50 @@ def metric_row(name: str, real: list[Item], fake: list[Item], **more: Any) -> di
 
 
 def within(
-    knots: tuple[list[float], list[float]], seen: Floats, count: int = 9
+    knots: tuple[list[float], list[float]], low: float, high: float, count: int = 9
 ) -> tuple[list[float], list[float]]:
-    """The same curve with its ends at the lowest and highest score seen: no claim beyond."""
-    at = np.linspace(seen.min(), seen.max(), count)
+    """The same curve with its ends at the scores ``low`` and ``high``: no claim beyond."""
+    at = np.linspace(low, high, count)
     return [round(float(v), 5) for v in at], [round(float(v), 5) for v in to_llr(at, knots)]
 
 
-def make_card(items: list[Item]) -> dict[str, Any]:
-    """The card as tables; without a calibration where the bootstrap cannot tell it from chance."""
+def make_card(items: list[Item], other: Mapping[str, Floats]) -> dict[str, Any]:
+    """The card as tables; without a calibration where the bootstrap cannot tell it from chance.
+
+    ``other`` are scores of real clips of further sources: they count as real in the curve
+    and the thresholds, and not in the metrics, since no joined clips were made of them.
+    """
     real = [i for i in items if i.kind == "real"]
     fake = [i for i in items if i.kind != "real"]
     llr = left_out_llr(items)
     y = np.array([i.kind != "real" for i in items]).astype(int)
     balanced = to_probability(llr, prior=float(y.mean()))
-    threshold = conservative_threshold(by_source(real), 0.01)
-    scores = np.array([i.score for i in real])
+    reals = {**by_source(real), **other}
+    threshold = conservative_threshold(reals, 0.01)
+    scores = np.concatenate(list(reals.values()))
     rows = [metric_row("all joins", real, fake, ece=ece(y, balanced),
                        flagged_real_at_point=rate_at(scores, threshold))]  # fmt: skip
     rows += [metric_row(_NAMES[k], real, [i for i in fake if i.kind == k]) for k in KINDS]
     usable = rows[0]["auc_low"] > 0.55
-    knots = within(calibrate(by_source(real), by_source(fake)), np.array([i.score for i in items]))
-    claimed = max(threshold, float(np.interp(CLAIM_LLR, knots[1], knots[0])))
+    # Above the score of the top hundredth of the real clips, too few are left to say how
+    # many more joined ones there are.
+    lowest, highest = float(min(i.score for i in items)), float(np.quantile(scores, 0.99))
+    knots = within(calibrate(reals, by_source(fake)), lowest, highest)
+    claimed = float(np.ceil(scores.max()))
     fakes = np.array([i.score for i in fake])
     caught = rate_at(fakes, threshold)
-    upper = 1 - 0.05 ** (1 / len(real))
+    upper = 1 - 0.05 ** (1 / len(scores))
     limits = [
         f"Weak evidence: AUC {rows[0]['auc']:.2f} over all joins, {rows[1]['auc']:.2f} (chance) "
         "for a cut inside one recording, "
         f"{rows[2]['auc']:.2f} and {rows[3]['auc']:.2f} for joins of two recordings of one "
         "and of different origin.",
-        f"At the point where a join is claimed, {100 * rate_at(scores, claimed):.1f} % of "
-        f"{len(real)} real clips and {100 * rate_at(fakes, claimed):.1f} % of joined ones are "
-        f"flagged; with so few clips, rates below {100 * upper:.1f} % cannot be shown.",
+        f"A join is claimed from {claimed:.0f} dB on, which none of {len(scores)} real clips "
+        f"reached (so the rate is below {100 * upper:.1f} %) and "
+        f"{100 * rate_at(fakes, claimed):.1f} % of the joined ones do.",
         f"At the 1 % point of the card, {100 * caught:.0f} % of the joined ones are flagged.",
-        "Real and joined clips are 1 to 5 s of read or conversational speech at 16 kHz; music, "
-        "noise and long recordings were not measured.",
+        "Joined clips are 1.5 to 5 s, real ones 1.5 to 8 s of read or conversational speech at 16 "
+        "kHz; music, noise and long recordings were not measured.",
     ]
     card: dict[str, Any] = {
         "model": {
@@ -268,13 +276,14 @@ def make_card(items: list[Item]) -> dict[str, Any]:
             "fpr_1pct": threshold, "fpr_5pct": threshold_at_fpr(scores, 0.05),
             "low_band": low_band(by_source(fake)), "tpr_at_fpr_1pct": caught,
         },
+        "gates": {"claim_db": claimed},
         "metrics": rows,
         "limits": {"sentences": limits},
     }  # fmt: skip
     if usable:
         card["calibration"] = {
             "kind": "piecewise_linear", "score": knots[0], "llr": knots[1],
-            "n_real": len(real), "n_fake": len(fake), "source": "speech pack, train split",
+            "n_real": len(scores), "n_fake": len(fake), "source": "speech pack, train split",
             "applies_to": "raw score of audio.editing.background, dB",
         }  # fmt: skip
     return card
@@ -285,6 +294,24 @@ _NAMES = {
     "same": "joined, same source",
     "other": "joined, different sources",
 }
+
+
+def read_other(cache: Path, pack: Path, per_source: int = 25) -> dict[str, Floats]:
+    """Scores by source of real clips over 6 s in a speech cache, other sources than ``pack``'s."""
+    known = {source for source, _ in read_pack(pack)}
+    sound = np.memmap(cache / "audio.i16", dtype="<i2", mode="r")
+    out: dict[str, list[float]] = defaultdict(list)
+    with (cache / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            at, length = int(row["offset"]), int(row["length"])
+            source = row["source"]
+            if row["label"] not in ("real", "bona fide") or source in known or length < 6 * RATE:
+                continue
+            if len(out[source]) < per_source:
+                x = sound[at : at + length].astype(np.float32) / 32768
+                value = score(x)
+                out[source] += [] if value is None else [value]
+    return {k: np.array(v) for k, v in sorted(out.items()) if v}
 
 
 def read_pack(folder: Path) -> list[tuple[str, Sound]]:
@@ -300,9 +327,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--pack", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--other", type=Path, help="a speech cache with more real clips")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    card = make_card(build(read_pack(args.pack), args.seed))
+    other = read_other(args.other, args.pack) if args.other else {}
+    card = make_card(build(read_pack(args.pack), args.seed), other)
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "card.toml").write_text(dumps(card), encoding="utf-8")
 

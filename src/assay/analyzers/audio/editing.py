@@ -21,8 +21,6 @@ CURVE = "audio-editing-v1"
 WINDOW_SECONDS = 3.0
 HOP_SECONDS = 1.5
 _MOST_WINDOWS = 2400  # an hour at the usual hop; longer sounds get a longer hop
-CLAIM_LLR = math.log(5)
-"""A join is claimed from this calibrated ratio on: at 1 % false alarms it is still below 3."""
 _TEMPERATURE = 7.0  # dB; about the inverse slope of the calibration
 _SHORTEST_RUN = 0.02  # s
 _LOUD_EDGE = 0.003  # full scale; a gate that follows the sound closes below this
@@ -123,7 +121,7 @@ _LIMITS_BACKGROUND = (
     "room, usually leaves no trace here: on such joins the measure is no better than chance.",
     "A noise suppressor, a change of codec rate or a moved microphone changes the background "
     "as a join does.",
-    "Measured on clips of 1 to 5 seconds sampled at 16 kHz; anything above 8 kHz is not used.",
+    "Measured on clips of 1.5 to 8 seconds sampled at 16 kHz; anything above 8 kHz is not used.",
 )
 _LIMITS_SILENCE = (
     "Telephony, voice chat, noise gates and some codecs write exact silence into recordings "
@@ -140,8 +138,8 @@ def _background(measured: list[Join], length: float) -> tuple[Finding, ...]:
     if accused:
         because = (
             f"Around {_clock(best.time)} the background noise changes its colour by "
-            f"{best.decibels:.0f} dB, more than in 99 of 100 unedited clips; two recordings may "
-            "be joined there."
+            f"{best.decibels:.0f} dB, more than in any of the unedited clips measured; two "
+            "recordings may be joined there."
         )
         where = Where(start=max(0.0, best.time - 0.5), end=min(length, best.time + 0.5))
     else:
@@ -188,9 +186,8 @@ def _weigh(score: float) -> tuple[bool, bool]:
         card = store.card(CURVE)
     except ModelError:
         return False, False
-    if card.calibration is None or card.points is None:
-        return False, False
-    return True, score >= card.points.fpr_1pct and card.calibration(score) >= CLAIM_LLR
+    claim = card.gates.get("claim_db", math.inf)
+    return card.calibration is not None, card.calibration is not None and score >= claim
 
 
 def _jumps(measured: list[Join], length: float) -> tuple[Finding, ...]:

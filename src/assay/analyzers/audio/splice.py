@@ -23,7 +23,7 @@ RATE = 16_000
 HOP = 128
 BANDS = 16
 _FRAME = 256
-_SIDE = 62  # frames (0.5 s) needed on each side of a candidate point
+_SIDE = 94  # frames (0.75 s) needed on each side of a candidate point
 _STEP = 6  # frames between candidate points, 48 ms
 _QUANTILE = 0.08
 _HIGH = 5  # bands from 5.5 kHz up, where speech hides the background least
@@ -64,7 +64,7 @@ def background_change(x: Floats) -> BackgroundChange | None:
     The floor of a side is the 8 % quantile of each band's level. A common change of
     level does not count in the first half of the measure (gain is ridden for good
     reasons); the second half is the change above 5.5 kHz. ``None`` when ``x`` is shorter
-    than about a second or silent.
+    than 1.5 s or silent.
     """
     levels = band_levels(x)
     if len(levels) < 2 * _SIDE + 1 or float(np.abs(x).max()) < 1e-4:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.analyzers.protocol import AnalyzerInfo, Answer
 from assay.analyzers.video.packets import gaps, read_packets
@@ -19,6 +20,7 @@ from assay.media import Media, MediaKind, Video
 
 __all__ = ["VideoEditing"]
 
+_MOST_PIXELS = 4_000_000_000  # decoded in all: 1900 frames of 1920 x 1080, 480 of 4K
 _MOST_LISTED = 200
 _FREEZE_SECONDS = 0.5
 _MOST_CLAIMS = 10
@@ -56,7 +58,9 @@ class VideoEditing:
         """
         if not isinstance(media, Video):
             raise TypeError("video.editing looks at video")
-        table = read_frames(media.frames(), self._most)
+        pixels = max(1, media.width * media.height)
+        most = max(2, min(self._most, _MOST_PIXELS // pixels))
+        table = read_frames(media.frames(), most, media.duration)
         if not len(table):
             return NotApplicable(
                 code="no_frames", reason="No frame of the video can be decoded.",
@@ -76,8 +80,8 @@ class VideoEditing:
 
 
 _LIMITS = (
-    f"Frames are compared in the first {MOST_FRAMES} frames only; the rest of a longer video is "
-    "read for its time stamps.",
+    f"At most the first {MOST_FRAMES} frames are compared (1900 at 1920 x 1080); the rest of a "
+    "longer video is read for its time stamps only.",
     "Cuts are the normal grammar of film. A cut within one unmoving shot, a fade or a morph is "
     "not seen.",
 )
@@ -188,18 +192,15 @@ def _still(table: FrameTable) -> tuple[Finding, ...]:
 
 def _duplicates(table: FrameTable, short: list[tuple[int, int]]) -> Finding:
     count = sum(b - a for a, b in short)
-    distances = np.diff([a for a, _ in short])
-    regular = len(short) >= 4 and float(np.std(distances)) <= 0.15 * float(np.mean(distances))
+    period = _period(np.diff([a for a, _ in short]))
+    regular = period > 0
     first, last = short[0]
     if regular:
-        because = (
-            f"Every {float(np.mean(distances)):.0f} frames or so one is shown twice: the frame "
-            "rate was converted."
-        )
+        because = f"Every {period} frames or so one is shown twice: the frame rate was converted."
     else:
         because = (
-            f"{count} {'frame is' if count == 1 else 'frames are'} exact "
-            f"{'copy' if count == 1 else 'copies'} of the one before, first at "
+            f"{'One frame equals' if count == 1 else f'{count} frames equal'} the one before, "
+            "first at "
             f"{float(table.times[first + 1]):.2f} seconds, though the picture moves: an overloaded "
             "recorder or encoder fills gaps this way, and so does an editor."
         )
@@ -216,6 +217,14 @@ def _duplicates(table: FrameTable, short: list[tuple[int, int]]) -> Finding:
         limits=("Frame-rate conversion and screen recording duplicate frames routinely.",),
         data={"count": count, "regular": regular, "places": _listed(table, short)},
     )  # fmt: skip
+
+
+def _period(distances: NDArray[np.int64]) -> int:
+    """The largest period, 3 to 12 frames, that divides four of five distances; 0 for none."""
+    if len(distances) < 4:
+        return 0
+    fits = [p for p in range(3, 13) if (distances % p == 0).mean() >= 0.8]
+    return max(fits, default=0)
 
 
 def _listed(table: FrameTable, runs: list[tuple[int, int]]) -> list[Json]:
@@ -248,7 +257,7 @@ def _gaps(video: Video) -> tuple[Finding, ...]:
             question=Question.VIDEO_EDIT,
             group="video-gaps",
             raw_score=longest / usual,
-            where=Where(start=longest_at, end=longest_at + longest),
+            where=_within(longest_at, longest_at + longest, video.duration),
             limits=("Cameras and networks under load drop frames.",),
             data={
                 "count": len(found),
@@ -259,3 +268,9 @@ def _gaps(video: Video) -> tuple[Finding, ...]:
             },
         ),
     )
+
+
+def _within(start: float, end: float, duration: float) -> Where:
+    """Containers may declare less than their last time stamp, and stamps below zero."""
+    start, end = (min(max(t, 0.0), duration) for t in (start, end))
+    return Where(start=start, end=end)

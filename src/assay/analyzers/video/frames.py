@@ -65,7 +65,7 @@ class VideoFrames:
             media=frozenset({MediaKind.VIDEO}),
             source="; ".join(dict.fromkeys(i.source for i in infos)) or "median over frames",
             limitations=_LIMITS,
-            bears_on=frozenset(q for i in infos for q in i.bears_on),
+            bears_on=frozenset(_asked_of_video(q) for i in infos for q in i.bears_on),
             models=tuple(dict.fromkeys(m for i in infos for m in i.models)),
         )
 
@@ -163,7 +163,8 @@ def _pooled(code: str, found: list[_Said], asked: int, video: Video) -> Finding:
     start, end = held[0], held[-1]
     if video.duration > 0:
         start, end = min(start, video.duration), min(end, video.duration)
-    whole = len(found) == asked
+    whole = len(found) == asked and claim is Claim.NEUTRAL
+    box, asked_in = typical.finding.where.box, typical.finding.question
     data: dict[str, Json] = {
         "frames_asked": asked,
         "frames_saying_so": len(found),
@@ -181,12 +182,10 @@ def _pooled(code: str, found: list[_Said], asked: int, video: Video) -> Finding:
         claim=claim,
         because=f"In {len(found)} of {asked} frames looked at, typically at "
         f"{typical.time:.1f} seconds: {typical.finding.because}",
-        question=_question(typical.finding),
+        question=None if asked_in is None else _asked_of_video(asked_in),
         group=f"video-frames-{typical.finding.group or code}",
         raw_score=middle,
-        where=Where() if whole and claim is Claim.NEUTRAL else Where(
-            box=typical.finding.where.box, start=start, end=max(start, end)
-        ),
+        where=Where(box=box) if whole else Where(box=box, start=start, end=max(start, end)),
         model=typical.finding.model,
         limits=(*typical.finding.limits, *_LIMITS),
         grid=typical.finding.grid,
@@ -211,6 +210,6 @@ def _typical(found: list[_Said], claim: Claim, middle: float | None) -> _Said:
     return min(same, key=distance)
 
 
-def _question(finding: Finding) -> Question | None:
+def _asked_of_video(question: Question) -> Question:
     """A local edit of a frame is an edit of the video; other questions stay what they are."""
-    return Question.VIDEO_EDIT if finding.question is Question.LOCAL_EDIT else finding.question
+    return Question.VIDEO_EDIT if question is Question.LOCAL_EDIT else question

@@ -5,6 +5,7 @@ Bounded: a frame becomes some 4 kB, and at most :data:`MOST_FRAMES` are looked a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -51,8 +52,13 @@ class FrameTable:
         return len(self.times)
 
 
-def read_frames(frames: Iterable[Image], most: int = MOST_FRAMES) -> FrameTable:
-    """One pass over ``frames``; frames without a time get that of the frame before."""
+def read_frames(
+    frames: Iterable[Image], most: int = MOST_FRAMES, duration: float = math.inf
+) -> FrameTable:
+    """One pass over the first ``most`` frames.
+
+    Frames without a time get that of the frame before; times lie in 0..``duration`` (s).
+    """
     times: list[float] = []
     change, distance, across = [], [], []
     kept: list[NDArray[np.float16]] = []
@@ -64,7 +70,7 @@ def read_frames(frames: Iterable[Image], most: int = MOST_FRAMES) -> FrameTable:
             break
         now = _fingerprint(frame.pixels)
         time = frame.time if frame.time is not None else (times[-1] if times else 0.0)
-        times.append(max(time, times[-1]) if times else max(0.0, time))
+        times.append(min(max(time, times[-1] if times else 0.0), duration))
         if before:
             change.append(float(np.abs(now[0] - before[-1][0]).mean()))
             distance.append(_dissimilarity(before[-1], now))
@@ -158,7 +164,24 @@ def stills(table: FrameTable) -> list[tuple[int, int]]:
     padded = np.concatenate([[False], same, [False]])
     starts = np.flatnonzero(~padded[:-1] & padded[1:])
     ends = np.flatnonzero(padded[:-1] & ~padded[1:])
-    return [(int(a), int(b)) for a, b in zip(starts, ends, strict=True)]
+    moving = _moving(table)
+    # An encoder leaves a frame of a resting scene out as readily as an editor copies one:
+    # only where things move before and after does stillness say anything.
+    return [
+        (int(a), int(b))
+        for a, b in zip(starts, ends, strict=True)
+        if (a == 0 or moving[max(0, a - 2) : a + 1].any())
+        and (b == len(table) - 1 or moving[b + 1 : b + 4].any())
+    ]
+
+
+def _moving(table: FrameTable) -> NDArray[np.bool_]:
+    """Frames to which the picture moved; noise averages out over the 25 pixels of a block."""
+    out = np.zeros(len(table), bool)
+    blocks = table.blocks.astype(np.float32)
+    motion = np.abs(np.diff(blocks, axis=0)).mean(axis=1)
+    out[1:] = motion >= np.maximum(0.4, 0.35 * table.change[1:])
+    return out
 
 
 def repetitions(
@@ -166,9 +189,10 @@ def repetitions(
 ) -> list[tuple[int, int, int]]:
     """(first, first of the copy, frames): passages that come again ``least_lag`` s later.
 
-    Every pair of frames must agree within 0.7 grey levels a block, which compression
-    leaves; within the passage the picture must change four times as much as that; and
-    shifting it by three frames must spoil the match, or it is a scene at rest.
+    Every pair of frames must agree within 0.7 to 2 grey levels a block, which compression
+    leaves, depending on how far frames are apart otherwise; within the passage the picture
+    must change four times as much as that; and shifting it by three frames must spoil the
+    match, or it is a scene at rest.
     """
     n = len(table)
     if n < 2 * least_frames:
@@ -177,14 +201,16 @@ def repetitions(
     step = float(np.median(np.diff(table.times))) or 1 / 30
     taken = np.zeros(n, bool)
     active = _active(blocks)
+    apart = float(np.median(np.abs(blocks[n // 2 :] - blocks[: n - n // 2]).mean(axis=1)))
+    limit = min(2.0, max(_MATCH, 0.1 * apart))
     found: list[tuple[int, int, int]] = []
     for lag in range(max(least_frames, round(least_lag / step)), n - least_frames + 1):
         # A sixteenth of the blocks first: cheap, and nearly every lag ends here.
-        coarse = np.abs(blocks[lag:, ::16] - blocks[:-lag, ::16]).mean(axis=1) <= 1.5 * _MATCH
+        coarse = np.abs(blocks[lag:, ::16] - blocks[:-lag, ::16]).mean(axis=1) <= 1.5 * limit
         coarse &= active[:-lag] & ~taken[lag:]
         for start, end in _runs(coarse, least_frames):
             exact = np.abs(blocks[lag + start : lag + end] - blocks[start:end]).mean(axis=1)
-            for a, b in _runs(exact <= _MATCH, least_frames):
+            for a, b in _runs(exact <= limit, least_frames):
                 first, copy, count = start + a, start + a + lag, b - a
                 if _locked(blocks, first, copy, count):
                     taken[copy : copy + count] = True

@@ -132,7 +132,7 @@ def _groups(video: Video, table: PacketTable) -> Finding:
     }
     return Finding(
         code="video.structure.groups", kind=Kind.STRUCTURE, claim=Claim.NEUTRAL, because=say,
-        limits=_LIMITS, series=_size_series(table), data=data,
+        limits=_LIMITS, series=_size_series(table, video.duration), data=data,
     )  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def _median(values: NDArray[np.int64]) -> int:
     return int(np.median(values)) if len(values) else 0
 
 
-def _size_series(table: PacketTable) -> Series | None:
+def _size_series(table: PacketTable, duration: float) -> Series | None:
     known = np.isfinite(table.time)
     order = np.argsort(table.time[known], kind="stable")
     times, sizes = table.time[known][order], table.size[known][order]
@@ -148,7 +148,8 @@ def _size_series(table: PacketTable) -> Series | None:
         return None
     every = max(1, -(-len(times) // _MOST_POINTS))
     return Series(
-        times=tuple(float(t) for t in times[::every]),
+        # Containers may declare less than their last time stamp.
+        times=tuple(min(max(float(t), 0.0), duration) for t in times[::every]),
         values=tuple(float(s) for s in sizes[::every]),
         meaning="Bytes of single compressed frames; large ones are key frames or new content.",
     )
