@@ -171,3 +171,14 @@ def test_no_samples_at_all(save: Save, speech_wav: Path) -> None:
     struct.pack_into("<I", data, 4, 36)
     with pytest.raises(MediaError):
         decode(save("none.wav", bytes(data)))
+
+
+def test_many_channels(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).uniform(-0.5, 0.5, (4000, 6))
+    path = tmp_path / "six.wav"
+    soundfile.write(path, x, 48000)
+    got = sound(path)
+    wanted, _ = soundfile.read(path, dtype="float32")
+    assert np.array_equal(got.samples(mono=False), wanted)
+    assert got.samples(16_000, mono=False).shape == (1333, 6)
+    assert np.allclose(got.samples(), wanted.mean(axis=1), atol=1e-6)

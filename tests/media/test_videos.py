@@ -322,3 +322,68 @@ def test_the_file_must_not_change(save: Save, portrait_video: Path) -> None:
     path.write_bytes(b"short")
     with pytest.raises(Corrupt, match="changed"):
         list(got.frames())
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "form"),
+    [("rgb.avi", "rawvideo", "bgr24"), ("rle.mov", "qtrle", "rgb24"), ("png.mov", "png", "rgba")],
+)
+def test_lossless_frames_are_exact(
+    name: str, codec: str, form: str, tmp_path: Path, make: ModuleType
+) -> None:
+    frames = make.pan(5, 96, 64)
+    path = make.video(tmp_path / name, frames, codec=codec, pixel_format=form)
+    for frame, original in zip(video(path).frames(), frames, strict=True):
+        assert np.array_equal(frame.pixels, original)
+
+
+def test_deep_and_odd_frames(tmp_path: Path, make: ModuleType) -> None:
+    frames = make.pan(5, 95, 63)
+    path = make.video(tmp_path / "d.mkv", frames, codec="ffv1", pixel_format="yuv444p10le")
+    got = video(path)
+    assert (got.width, got.height, got.pixel_format) == (95, 63, "yuv444p10le")
+    for frame, original in zip(got.frames(), frames, strict=True):
+        assert rms(frame.pixels, original) < 1.5
+
+
+def test_high_dynamic_range_is_declared(tmp_path: Path, make: ModuleType) -> None:
+    path = make.video(
+        tmp_path / "hdr.mp4",
+        make.pan(5, 96, 64),
+        codec="libx265",
+        pixel_format="yuv420p10le",
+        options={"x265-params": "log-level=none:colorprim=bt2020:transfer=smpte2084"},
+    )
+    assert any("PQ" in note for note in video(path).notes)
+
+
+def test_codecs_that_are_not_allowed(tmp_path: Path, make: ModuleType) -> None:
+    from assay.errors import Unsupported
+
+    path = make.video(tmp_path / "j.mov", make.pan(3, 96, 64), codec="jpeg2000")
+    with pytest.raises(Unsupported, match="jpeg2000"):
+        decode(path)
+
+
+def test_a_fragmented_recording_that_breaks_off(
+    save: Save, tmp_path: Path, make: ModuleType
+) -> None:
+    path = make.video(
+        tmp_path / "f.mp4",
+        make.pan(60, 96, 64),
+        options={"g": "10", "bf": "0"},
+        container_options={"movflags": "frag_keyframe+empty_moov"},
+    )
+    data = path.read_bytes()
+    assert len(list(video(path).frames())) == 60
+    got = video(save("cut.mp4", data[: len(data) * 2 // 3]))
+    assert any("breaks off" in note for note in got.notes)
+    assert 30 <= len(list(got.frames())) < 60
+
+
+def test_a_long_still_is_declared(tmp_path: Path, make: ModuleType) -> None:
+    """Evenly spread samples of such a video all show the same frame."""
+    path = make.video(tmp_path / "s.mp4", make.pan(5, 96, 64), ticks=[0, 1, 2, 3, 5000])
+    got = video(path)
+    assert got.duration > 199
+    assert any("one frame is shown" in note for note in got.notes)

@@ -23,8 +23,9 @@ class Image:
     ``stored_width`` and ``stored_height`` are those of the file before orientation.
     ``mode`` is the colour mode of the file as Pillow names it, ``bit_depth`` its bits a
     channel. ``exif``, ``xmp``, ``icc`` and ``iptc`` are the embedded blocks as bytes
-    (empty when absent); ``texts`` are the PNG/GIF/JPEG text chunks and comments as
-    (keyword, text) pairs. ``notes`` declare every truncation or repair.
+    (empty when absent; ``exif`` begins with its TIFF header, ``iptc`` with its first record;
+    the Exif of a TIFF is the file itself); ``texts`` are the PNG/GIF/JPEG text chunks and
+    comments as (keyword, text) pairs. ``notes`` declare every truncation or repair.
 
     For a frame of a video ``time`` is its time in seconds and the metadata are empty.
     """

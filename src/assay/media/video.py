@@ -76,7 +76,9 @@ class Video:
         ``times`` (seconds, increasing): the frame shown at each time, decoded in one
         sequential pass; a frame is yielded once even when several times fall on it.
         ``None``: every frame up to the limits. Damage in mid-stream ends the iteration
-        early with what was decoded; whoever samples compares the times.
+        early with what was decoded, or leaves a gap; whoever samples compares the times.
+        Frames of another size than the first, out of order, or marked as corrupt by the
+        decoder are left out.
         """
         return self._frames(times)
 

@@ -29,7 +29,10 @@ def shortfall(source: Source) -> str:
 
 
 def _breaks_off(source: Source, declared: int) -> str:
-    return f"the file breaks off: its header declares {declared} bytes, {source.size} are there"
+    return (
+        f"the file breaks off: by its headers it has at least {declared} bytes, {source.size}"
+        " are there"
+    )
 
 
 def _riff(source: Source) -> str:
