@@ -128,7 +128,7 @@ def test_noisy_patch_is_a_finding(photograph: Load, picture: Make) -> None:
     rng = np.random.default_rng(5)
     scene = photograph("astronaut").astype(np.float64)
     scene += rng.normal(0, 4, scene.shape)
-    scene[20:120, 380:500] += rng.normal(0, 15, (100, 120, 3))
+    scene[300:460, 100:300] += rng.normal(0, 15, (160, 200, 3))
     image = picture(np.clip(np.rint(scene), 0, 255).astype(np.uint8))
     answer = NoiseLevel().analyze(image)
     assert isinstance(answer, tuple)
@@ -137,10 +137,10 @@ def test_noisy_patch_is_a_finding(photograph: Load, picture: Make) -> None:
     assert "noisier" in finding.because
     assert finding.where.box is not None
     left, top, wide, high = finding.where.box
-    common = max(0, min(left + wide, 500) - max(left, 380)) * max(
-        0, min(top + high, 120) - max(top, 20)
+    common = max(0, min(left + wide, 300) - max(left, 100)) * max(
+        0, min(top + high, 460) - max(top, 300)
     )
-    assert common > 0.5 * 100 * 120
+    assert common > 0.5 * 160 * 200
 
 
 # Colour-filter pattern

@@ -44,6 +44,8 @@ _INFO = AnalyzerInfo(
         "Smooth and overexposed places carry no pattern and are left out.",
         "Cameras that interpolate cleverly, and phones that merge several shots, may show "
         "no pattern or an uneven one.",
+        "Too few camera originals show the pattern to measure error rates, and some of them "
+        "show it unevenly without any edit: this is shown and weighs nothing.",
     ),
     bears_on=frozenset({Question.LOCAL_EDIT}),
 )

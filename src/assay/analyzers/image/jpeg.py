@@ -56,7 +56,9 @@ _INFO = AnalyzerInfo(
         "Only JPEG files, and only edits of a picture that was itself a JPEG and was not "
         "scaled or cropped off the 8x8 lattice afterwards.",
         "If the last saving was coarser than the first, or equal, nothing can be seen.",
-        "Smooth, dark and overexposed places carry no trace and can stand out wrongly.",
+        "A change of tone between two savings also removes the trace, first from busy places: "
+        "a region is only reported if places as busy as it still carry the trace.",
+        "Smooth, dark and overexposed places are left out.",
         "Captions, borders and logos added by an editor stand out too: they are edits, "
         "but not deceptions.",
     ),
@@ -138,6 +140,10 @@ def double_quantisation(values: NDArray[np.uint8], table: NDArray[np.int64]) -> 
     single, count = smooth(halved, valid, 5)
     inside = valid & (count >= 8)
     region = strongest_region(single, inside, above=0.35, least_cells=12, most_share=0.6)
+    if region is not None:
+        busy = np.abs(coefficients).sum(axis=1).reshape(rows, columns)
+        if not _has_peers(region.mask, busy, inside & (single < -0.1)):
+            region = None
     return JpegTrace(steps, float(np.mean(shares)), np.where(inside, single, 0), region)
 
 
@@ -282,6 +288,19 @@ def _fit(
     gain, first, share, twice = best
     ratio = np.clip(np.log(once) - np.log(twice), -3.0, 3.0)
     return first, share, ratio.astype(np.float32)
+
+
+def _has_peers(
+    mask: NDArray[np.bool_], busy: NDArray[np.float32], carrying: NDArray[np.bool_]
+) -> bool:
+    """Whether blocks as busy as those of the region carry the trace elsewhere.
+
+    A change of tone between the savings wipes the trace out of all busy places and
+    leaves it in smooth ones; only among like blocks does its absence mean something.
+    """
+    typical = float(np.median(busy[mask]))
+    peers = int((carrying & ~mask & (busy >= typical)).sum())
+    return peers >= max(8, 0.25 * int(mask.sum()))
 
 
 def _clipped(values: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -27,7 +27,7 @@ _TILE = 128
 _MOST_TILES = 25
 _LEAST_RADIUS = 0.08  # cycles a pixel below which the picture's own content rules
 _SHOWN = 10
-_LOWEST_SCORE = 9.0  # decibel
+_LOWEST_SCORE = 12.0  # decibel; one untouched photograph in eleven reaches it
 
 _INFO = AnalyzerInfo(
     name="image.spectrum",
@@ -40,6 +40,8 @@ _INFO = AnalyzerInfo(
         "Peaks on the lattice of JPEG's 8x8 blocks are left out, and with them those of "
         "generators that enlarge by two, four or eight.",
         "Scaling and strong compression remove the peaks: none is no sign of a photograph.",
+        "On our pictures this was no better than chance at telling generated pictures from "
+        "photographs, hence it is shown and weighs nothing.",
     ),
     bears_on=frozenset({Question.GENERATED_IMAGE}),
 )
