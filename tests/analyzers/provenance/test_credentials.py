@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 
 import c2pa
+import numpy as np
 import pytest
 
 from assay.analyzers.checks import check_analyzer, check_answer
@@ -256,3 +257,23 @@ def test_own_trust_list(tmp_path: Path, authority: Authority) -> None:
 def test_library_is_the_one_tried() -> None:
     """A newer library may name its results differently: look at `manifest.py` then."""
     assert tuple(int(p) for p in c2pa.sdk_version().split(".")[:2]) >= (0, 60)
+
+
+def test_damaged_manifests_never_raise_and_never_convince(
+    authority: Authority, generated: bytes, write: Write
+) -> None:
+    random = np.random.default_rng(0)
+    start, end = generated.find(b"\xff\xeb"), generated.rfind(b"\xff\xdb")
+    media = decode(write(generated, "a.jpg"))
+    for _ in range(150):
+        damaged = bytearray(generated)
+        for place in random.integers(start, end, 4):
+            damaged[place] = random.integers(256)
+        if random.random() < 0.3:
+            damaged = damaged[: random.integers(start, len(damaged))]
+        media.source.path.write_bytes(bytes(damaged))
+        answer = Credentials(authority.trust).analyze(media)
+        assert isinstance(answer, tuple)
+        # Bytes of padding may change without consequence; the library says so itself.
+        if all(f.data.get("library_state") != "Trusted" for f in answer):
+            assert all(f.strength is not Strength.DECISIVE for f in answer)

@@ -27,6 +27,7 @@ _LIMITS = (
     "unnoticed.",
 )
 _PLANTED = "Anyone can sign with a certificate of their own making: only a trusted signer counts."
+_SMALL = "Removing a speck with a generative tool is declared like an invented scene."
 _HARMLESS = (
     "Saving again, resizing or adding a tag breaks the content hash as well as a forgery does.",
     "The credential may have been copied here from another file, or the file be damaged.",
@@ -255,7 +256,9 @@ def _source(found: Manifest, declared: Declaration) -> Finding:
     }  # fmt: skip
     if claim is Claim.SYNTHETIC and declared.program:
         data["generator"] = declared.program
-    limits = _LIMITS[:1] if found.state == "trusted" else (_PLANTED, *_LIMITS[:1])
+    limits: tuple[str, ...] = _LIMITS[:1] if found.state == "trusted" else (_PLANTED, *_LIMITS[:1])
+    if term.suffix == "composite":
+        limits = (_SMALL, *limits)
     return Finding(
         code=f"credentials.{term.suffix}", kind=Kind.PROVENANCE, claim=claim, because=say,
         strength=strength, group="declared_source", limits=limits, data=data,

@@ -19,6 +19,7 @@ __all__ = ["Metadata"]
 
 _PLANTED = "Tags are not signed: anyone can write or copy them with free software."
 _ABSENT = "Most sites strip tags: their absence says nothing."
+_SMALL = "Removing a speck with a generative tool is declared like an invented scene."
 _RETOUCH = "Ordinary retouching, cropping and export leave the same names."
 
 _EDITORS = (
@@ -103,7 +104,8 @@ def _declared_source(xmp: Xmp) -> list[Finding]:
             Finding(
                 code=f"metadata.{term.suffix}", kind=Kind.PROVENANCE, claim=term.claim,
                 because=f"A tag in the file declares that the picture {term.meaning}.",
-                strength=strength, group="declared_source", limits=(_PLANTED, _ABSENT), data=data,
+                strength=strength, group="declared_source", data=data,
+                limits=(_SMALL, _PLANTED) if term.suffix == "composite" else (_PLANTED, _ABSENT),
             )
         )  # fmt: skip
     return answer

@@ -11,7 +11,7 @@ from assay.media import Image
 
 __all__ = ["correlation", "read_thumbnail"]
 
-_SIDE = 32
+_SIDE = 16  # coarse: previews are often cropped or shifted by a little
 _MOST_BYTES = 4 * 1024 * 1024
 _MOST_PIXELS = 4_000_000
 
@@ -34,14 +34,15 @@ def read_thumbnail(data: bytes) -> NDArray[np.uint8] | None:
 def correlation(thumbnail: NDArray[np.uint8], image: Image) -> float | None:
     """Greatest Pearson correlation of both pictures' brightness over the ways to turn them.
 
-    Both are shrunk to 32 x 32 by area. ``None`` when one is too flat to compare. Previews
-    are stored before or after rotation and some are letterboxed: black bars are cut first.
+    Both are shrunk to 16 x 16 by area. ``None`` when one is too flat to compare. Previews
+    are stored before or after rotation, and some are letterboxed: they are compared as they
+    are and without black bars, which night pictures seem to have as well.
     """
-    small = _shrink(_uncovered(thumbnail))
     large = _shrink(image.pixels)
-    if small is None or large is None:
+    small = [s for s in (_shrink(thumbnail), _shrink(_uncovered(thumbnail))) if s is not None]
+    if not small or large is None:
         return None
-    ways = [np.rot90(small, k) for k in range(4)]
+    ways = [np.rot90(s, k) for s in small for k in range(4)]
     ways += [np.fliplr(way) for way in ways]
     return max(float((way * large).mean()) for way in ways)
 

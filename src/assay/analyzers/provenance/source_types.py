@@ -31,7 +31,7 @@ _A, _M, _N, _S = Claim.AUTHENTIC, Claim.MANIPULATED, Claim.NEUTRAL, Claim.SYNTHE
 _TERMS = (
     ("trainedAlgorithmicMedia", _S, "generated", "was made by a generative model"),
     ("compositeWithTrainedAlgorithmicMedia", _M, "composite",
-     "was composed with parts made by a generative model"),
+     "contains parts made by a generative model"),
     ("compositeSynthetic", _M, "composite", "is a composite with synthetic parts"),
     ("trainedAlgorithmicData", _S, "generated", "was made by a generative model"),
     ("digitalCapture", _A, "capture", "was captured from life by a digital camera or recorder"),
