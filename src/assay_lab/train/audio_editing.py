@@ -7,8 +7,8 @@ are trimmed to the lengths of the joined ones, and both go through the same code
 afterwards. The score of the analyzer has no fitted parameter; the curve is fitted on all
 sources, its error measured on sources left out.
 
-Command: ``python -m assay_lab.train.audio_editing --pack SPEECH/train --out
-src/assay/models/zoo/audio-editing-v1``
+Command: ``python -m assay_lab.train.audio_editing --pack SPEECH/train --other CACHE --out
+src/assay/models/zoo/audio-editing-v1`` (CACHE as :mod:`assay_lab.data.speech` makes it)
 """
 
 from __future__ import annotations
@@ -271,7 +271,9 @@ def make_card(items: list[Item], other: Mapping[str, Floats]) -> dict[str, Any]:
             "file": "", "created": datetime.now(UTC).date(), "origin": "own measurements",
         },
         "data": [{"name": "speech pack, train split, real clips", "sources": len(by_source(real)),
-                  "real": len(real), "fake": len(fake)}],
+                  "real": len(real), "fake": len(fake)},
+                 {"name": "speech cache, real clips over 6 s of other sources",
+                  "sources": len(other), "real": len(scores) - len(real), "fake": 0}],
         "operating_points": {
             "fpr_1pct": threshold, "fpr_5pct": threshold_at_fpr(scores, 0.05),
             "low_band": low_band(by_source(fake)), "tpr_at_fpr_1pct": caught,
