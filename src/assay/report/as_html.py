@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import ReportError
-from assay.findings import Claim, Kind
+from assay.findings import Kind
 from assay.fusion.outcome import Evidence, Verdict
-from assay.report import figures, outlook, provenance_panel, wording
-from assay.report.document import Picture, Report
+from assay.report import figures, media_view, outlook, provenance_panel, wording
+from assay.report.document import Report
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -28,16 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["to_html"]
 
 _TEMPLATES = Path(__file__).with_name("templates")
-_MOST_EVIDENCE = 400
+_MOST_EVIDENCE = 300
 _MOST_ROWS = 60  # of a list inside a section
-_MOST_MAPS = 8  # as many as the style sheet knows
+_MOST_FACTS = 40  # of one piece of evidence
+_MOST_LIMITS = 12
 _PRIORS = (0.001, 0.01, 0.1, 0.5, 0.9)
-_TONES = {
-    Claim.AUTHENTIC: "for",
-    Claim.MANIPULATED: "against",
-    Claim.SYNTHETIC: "against",
-    Claim.NEUTRAL: "neutral",
-}
 _VERDICT_TONES = {
     Verdict.AUTHENTIC: "for",
     Verdict.SUSPICIOUS: "doubt",
@@ -106,7 +101,7 @@ def _context(report: Report) -> dict[str, Any]:
     evidence = report.evidence[:_MOST_EVIDENCE]
     anchors = {item.id: f"evidence-{n}" for n, item in enumerate(evidence, start=1)}
     items = {item.id: item for item in evidence}
-    length = _length(report)
+    length = media_view.length_of(report)
     return {
         "r": report,
         "w": wording,
@@ -114,7 +109,7 @@ def _context(report: Report) -> dict[str, Any]:
         "tone": _VERDICT_TONES.get(report.verdict, "neutral"),
         "chance": _chance(report),
         "facts": wording.facts(report.media),
-        "reasons": report.reasons[:_MOST_ROWS],
+        "reasons": [wording.clean(reason, 1000) for reason in report.reasons[:_MOST_ROWS]],
         "conflicts": [
             {
                 "because": c.because,
@@ -124,13 +119,13 @@ def _context(report: Report) -> dict[str, Any]:
         ],
         "groups": _groups(evidence, anchors, report.media.kind != "image"),
         "hidden_evidence": len(report.evidence) - len(evidence),
-        "still": _still(report, evidence),
-        "frames": _frames(report),
-        "lanes": _lanes(report, items, anchors, length),
-        "series": _series(evidence, anchors, length),
+        "still": media_view.still(report, evidence),
+        "frames": media_view.frames(report),
+        "lanes": media_view.lanes(report, items, anchors, length),
+        "series": media_view.series(evidence, anchors, length),
         "axis": figures.ticks(length),
-        "people": _people(report, items, anchors),
-        "sound": _sound(report, items, anchors),
+        "people": media_view.people(report, items, anchors),
+        "sound": media_view.sound(report, items, anchors),
         "hypotheses": [
             {
                 "what": wording.QUESTIONS[h.question],
@@ -190,12 +185,14 @@ def _groups(
                         {
                             "e": e,
                             "anchor": anchors[e.id],
-                            "tone": _TONES[e.claim],
+                            "tone": media_view.TONES[e.claim],
                             "claim": wording.CLAIMS[e.claim],
                             "weight": wording.weight(e),
                             "place": wording.place(e),
+                            "because": wording.clean(e.because, 1000),
+                            "limits": [wording.clean(t, 600) for t in e.limits[:_MOST_LIMITS]],
                             "rows": _rows(e),
-                            "map": _map(e) if timed and e.grid is not None else None,
+                            "map": media_view.map_of(e) if timed and e.grid is not None else None,
                         }
                         for e in items
                     ],
@@ -222,7 +219,7 @@ def _rows(item: Evidence) -> list[tuple[str, str]]:
         rows.append(("Model", f"{model.name} version {model.version}, {model.licence}"))
         rows.append(("Model SHA-256", model.sha256))
     rows += _flat(item.data)
-    return rows[:_MOST_ROWS]
+    return rows[:_MOST_FACTS]
 
 
 def _flat(value: Any, name: str = "", depth: int = 0) -> list[tuple[str, str]]:
@@ -230,239 +227,8 @@ def _flat(value: Any, name: str = "", depth: int = 0) -> list[tuple[str, str]]:
         rows: list[tuple[str, str]] = []
         for key, inner in value.items():
             rows += _flat(inner, f"{name}.{key}" if name else str(key), depth + 1)
-            if len(rows) >= _MOST_ROWS:
+            if len(rows) >= _MOST_FACTS:
                 break
         return rows
     said = value if isinstance(value, str) else json.dumps(value)
-    return [(wording.clean(name, 80), wording.clean(said, 400))]
-
-
-def _still(report: Report, evidence: Sequence[Evidence]) -> dict[str, Any] | None:
-    previews = (p for p in report.pictures if p.role == "preview" and figures.data_uri(p))
-    picture = next(previews, None)
-    width, height = report.media.width, report.media.height
-    if picture is None or not width or not height:
-        return None
-    maps = [e for e in evidence if e.grid is not None][:_MOST_MAPS]
-    telling = [e for e in maps if _TONES[e.claim] == "against" and e.llr is not None]
-    first = max(telling, key=lambda e: e.llr or 0.0) if telling else None
-    return {
-        **_picture(picture),
-        "maps": [{**_map(e, (width, height)), "shown": e is first} for e in maps],
-        "shown": first is not None,
-        "boxes": [
-            {
-                "n": face.id + 1,
-                **_box(face.box, (width, height)),
-                "tone": _face_tone(face.llr),
-            }
-            for face in report.faces[:_MOST_ROWS]
-        ],
-    }
-
-
-def _picture(picture: Picture) -> dict[str, Any]:
-    from markupsafe import Markup
-
-    return {
-        "src": Markup(figures.data_uri(picture)),  # noqa: S704 - checked to be base64
-        "width": picture.width,
-        "height": picture.height,
-        "caption": picture.caption,
-    }
-
-
-def _map(item: Evidence, size: tuple[int, int] | None = None) -> dict[str, Any]:
-    from markupsafe import Markup
-
-    grid = item.grid
-    assert grid is not None
-    width, height = item.where.box[2:] if item.where.box else (grid.columns, grid.rows)
-    whole = (0.0, 0.0, *size) if size is not None else None
-    return {
-        "id": item.id,
-        "label": ", ".join(filter(None, (item.code, wording.place(item).split(", area")[0]))),
-        "src": Markup(figures.heat_map(grid)),  # noqa: S704 - our own bitmap
-        "path": Markup(figures.outline(grid)),  # noqa: S704 - digits and M, h, v
-        "rows": grid.rows,
-        "columns": grid.columns,
-        "meaning": grid.meaning,
-        "ratio": round(240 * min(4.0, max(0.25, height / width))) if width > 0 else 240,
-        **(_box(item.where.box or whole, size) if size and whole else {}),
-    }
-
-
-def _box(box: tuple[float, ...], size: tuple[int, int]) -> dict[str, str]:
-    left, top = figures.spread(box[0], size[0]), figures.spread(box[1], size[1])
-    right = figures.spread(box[0] + box[2], size[0])
-    bottom = figures.spread(box[1] + box[3], size[1])
-    return {
-        "x": f"{left}%", "y": f"{top}%",
-        "w": f"{round(max(0.5, right - left), 3)}%", "h": f"{round(max(0.5, bottom - top), 3)}%",
-    }  # fmt: skip
-
-
-def _face_tone(llr: float | None) -> str:
-    if llr is None or abs(llr) < 0.69:  # a ratio under 2 supports neither side
-        return "neutral"
-    return "against" if llr > 0 else "for"
-
-
-def _people(
-    report: Report, items: Mapping[str, Evidence], anchors: Mapping[str, str]
-) -> list[dict[str, Any]]:
-    rows = []
-    for face in report.faces[:_MOST_ROWS]:
-        item = items.get(face.evidence)
-        said = wording.support(face.llr) if face.llr is not None else "not judged"
-        if face.llr is None and not face.reason and item is not None:
-            said = wording.weight(item)
-        rows.append(
-            {
-                "n": face.id + 1,
-                "said": said,
-                "why": face.reason or (item.because if item else ""),
-                "tone": _face_tone(face.llr),
-                "id": face.evidence,
-                "anchor": anchors.get(face.evidence, ""),
-                "time": wording.clock(face.time) if face.time is not None else "",
-            }
-        )
-    return rows
-
-
-def _frames(report: Report) -> list[dict[str, Any]]:
-    """Frames in order of time, with the boxes of people seen at that very moment."""
-    width, height = report.media.width, report.media.height
-    found = []
-    for picture in report.pictures[:_MOST_ROWS]:
-        if picture.role != "frame" or not figures.data_uri(picture):
-            continue
-        time = picture.time or 0.0
-        boxes = []
-        if width and height:
-            boxes = [
-                {"n": f.id + 1, **_box(f.box, (width, height)), "tone": _face_tone(f.llr)}
-                for f in report.faces[:_MOST_ROWS]
-                if f.time is not None and abs(f.time - time) < 0.06
-            ]
-        found.append({**_picture(picture), "time": wording.clock(time), "boxes": boxes})
-    return found
-
-
-def _length(report: Report) -> float:
-    """Seconds of the time axis; 0 for a still."""
-    if report.media.kind == "image":
-        return 0.0
-    if report.media.duration:
-        return report.media.duration
-    return max((s.end for s in report.timeline), default=0.0)
-
-
-def _lanes(
-    report: Report, items: Mapping[str, Evidence], anchors: Mapping[str, str], length: float
-) -> list[dict[str, Any]]:
-    """One row per span of the timeline and per person or speaker with times."""
-    if not length > 0:
-        return []
-    spans = [(s.start, s.end, s.evidence, s.label) for s in report.timeline]
-    known = {s[2] for s in spans}
-    spans += [
-        (e.where.start, e.where.end, e.id, e.code)
-        for e in items.values()
-        if e.id not in known
-        and e.where.start is not None
-        and e.where.end is not None
-        and (e.where.track is not None or e.where.speaker is not None)
-    ]
-    lanes = []
-    for start, end, key, label in sorted(spans)[:_MOST_ROWS]:
-        item = items.get(key)
-        lanes.append(
-            {
-                **_stretch(start, end, length),
-                "id": key,
-                "anchor": anchors.get(key, ""),
-                "name": _person(item) or label,
-                "said": item.because if item else label,
-                "tone": _TONES[item.claim] if item else "neutral",
-                "claim": wording.CLAIMS[item.claim] if item else "",
-            }
-        )
-    return lanes
-
-
-def _person(item: Evidence | None) -> str:
-    """``person 1`` when the evidence is about somebody."""
-    if item is None:
-        return ""
-    where = item.where
-    somebody = any(n is not None for n in (where.face, where.track, where.speaker))
-    return wording.place(item).split(", ")[0] if somebody else ""
-
-
-def _stretch(start: float, end: float, length: float) -> dict[str, str]:
-    left, right = figures.spread(start, length), figures.spread(end, length)
-    return {
-        "x": f"{left}%",
-        "w": f"{round(max(0.4, right - left), 3)}%",
-        "from_to": f"{wording.clock(start)} to {wording.clock(end)}",
-    }
-
-
-def _series(
-    evidence: Sequence[Evidence], anchors: Mapping[str, str], length: float
-) -> list[dict[str, Any]]:
-    if not length > 0:
-        return []
-    drawn = []
-    for item in [e for e in evidence if e.series is not None][:12]:
-        assert item.series is not None
-        points, low, high = figures.polyline(item.series, length)
-        drawn.append(
-            {
-                "id": item.id,
-                "anchor": anchors[item.id],
-                "name": _person(item) or item.code,
-                "points": points,
-                "low": wording.number(low),
-                "high": wording.number(high),
-                "meaning": item.series.meaning,
-            }
-        )
-    return drawn
-
-
-def _sound(
-    report: Report, items: Mapping[str, Evidence], anchors: Mapping[str, str]
-) -> dict[str, Any] | None:
-    by_role = {p.role: p for p in report.pictures if figures.data_uri(p)}
-    shown = [by_role[role] for role in ("waveform", "spectrogram") if role in by_role]
-    if not shown:
-        return None
-    length = shown[0].width / shown[0].scale
-    marks = []
-    for span in report.timeline[:_MOST_ROWS]:
-        # A mark over everything marks nothing.
-        if span.end - span.start < 0.9 * length:
-            item = items.get(span.evidence)
-            marks.append(
-                {
-                    **_stretch(span.start, span.end, length),
-                    "id": span.evidence,
-                    "tone": _TONES[item.claim] if item else "neutral",
-                }
-            )
-    return {
-        "pictures": [
-            {
-                **_picture(p),
-                "role": p.role,
-                "top": f"{wording.number(p.top_hz / 1000)} kHz" if p.top_hz else "",
-                "middle": f"{wording.number(p.top_hz / 2000)} kHz" if p.top_hz else "",
-            }
-            for p in shown
-        ],
-        "marks": marks,
-        "axis": figures.ticks(length),
-    }
+    return [(wording.clean(name, 80), wording.clean(said, 300))]

@@ -273,6 +273,6 @@ def _foot(page: _Page, report: Report) -> None:
     models = ", ".join(f"{clean(m.name, 60)} v{m.version}" for m in report.engine.models)
     page.paragraph(
         f"Assay {clean(report.engine.version, 40)}, policy {clean(report.decision.policy, 40)}, "
-        f"{clean(report.created_at, 40)}, report {clean(report.analysis_id, 64)}"
+        f"{wording.moment(report.created_at)}, report {clean(report.analysis_id, 64)}"
         f"{'; models: ' + models if models else ''}."
     )

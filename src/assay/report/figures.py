@@ -18,7 +18,7 @@ from assay.findings import Grid, Series
 from assay.report.document import Picture
 from assay.report.wording import clock
 
-__all__ = ["Tick", "data_uri", "heat_map", "outline", "polyline", "spread", "ticks"]
+__all__ = ["Curve", "Tick", "curve", "data_uri", "heat_map", "outline", "spread", "ticks"]
 
 _MIMES = frozenset({"image/jpeg", "image/png", "image/webp"})
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
@@ -113,19 +113,30 @@ def ticks(seconds: float) -> list[Tick]:
     return marks
 
 
-def polyline(series: Series, seconds: float) -> tuple[str, float, float]:
-    """Points in a box of 1000 by 100, and the lowest and highest value (bottom and top)."""
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Points in a box of 1000 by 100, the extremes, and the height of zero if it is inside."""
+
+    points: str
+    low: float
+    high: float
+    zero: float | None
+
+
+def curve(series: Series, seconds: float) -> Curve:
+    """``series`` over a time axis of ``seconds``, filling the height of the box."""
     points = _thinned(list(zip(series.times, series.values, strict=True)))
     low = min((v for _, v in points), default=0.0)
     high = max((v for _, v in points), default=0.0)
     room = high - low
     if not room > 0 or not math.isfinite(room):
         room = 1.0
-    drawn = [
-        f"{10 * spread(t, seconds):.1f},{95 - 90 * min(1.0, max(0.0, (v - low) / room)):.1f}"
-        for t, v in points
-    ]
-    return " ".join(drawn), low, high
+
+    def height(value: float) -> float:
+        return round(95 - 90 * min(1.0, max(0.0, (value - low) / room)), 1)
+
+    drawn = " ".join(f"{10 * spread(t, seconds):.1f},{height(v)}" for t, v in points)
+    return Curve(drawn, low, high, height(0.0) if low < 0 < high else None)
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -30,6 +30,7 @@ _COLUMNS = 960
 _SHORTEST = 128  # samples of a column
 _ROWS = 128
 _WAVE_ROWS = 121
+_LOUDEST = 16.0  # sample value
 _RANGE = 80.0  # dB from the darkest to the brightest colour
 _INK = (70, 110, 160)  # of the waveform; readable on white and on black
 # Anchors of the colour map, from quiet to loud; lightness rises all the way.
@@ -119,7 +120,8 @@ def sound(audio: Audio) -> tuple[Picture, ...]:
 def _loudness(peak: float) -> str:
     if peak <= 0:
         return "Digital silence."
-    return f"Drawn to its own peak, which lies at {20 * math.log10(peak):.0f} dB of full scale."
+    level = f"{20 * math.log10(peak):.0f}".replace("-", "−")
+    return f"Drawn to its own peak, which lies at {level} dB of full scale."
 
 
 class _Columns:
@@ -136,7 +138,9 @@ class _Columns:
 
     def add(self, block: NDArray[np.float32]) -> None:
         self.samples += len(block)
-        data = np.concatenate([self._rest, np.nan_to_num(block)])
+        # Floating-point sound may hold anything; beyond 24 dB over full scale is noise.
+        tame = np.clip(np.nan_to_num(block), -_LOUDEST, _LOUDEST)
+        data = np.concatenate([self._rest, tame])
         # The last spectrum of a column may reach into the next one.
         count = max(0, (len(data) - _WINDOW) // self.length)
         count -= (len(self.low) + count) % 2 if count else 0  # columns merge in pairs

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from assay.findings import Claim, Kind, Question, Strength
 from assay.fusion.outcome import Evidence, Verdict
@@ -26,6 +27,7 @@ __all__ = [
     "facts",
     "has_facts",
     "interval",
+    "moment",
     "number",
     "percent",
     "place",
@@ -111,9 +113,13 @@ def clean(text: object, longest: int = 2000) -> str:
     white space becomes a space; long runs of combining marks are cut; at most ``longest``
     characters remain, then an ellipsis. Does not escape for HTML.
     """
+    whole = str(text)
+    start = whole[: longest + 1]
+    if start.isascii() and start.isprintable():  # the usual case, and quick
+        return start if len(start) <= longest else start[:longest] + "…"
     out: list[str] = []
     size = marks = 0
-    for character in str(text)[: 2 * longest]:
+    for character in whole[: 2 * longest]:
         category = unicodedata.category(character)
         if character in "\t\n\r" or category[0] == "Z":
             piece = " "
@@ -128,7 +134,7 @@ def clean(text: object, longest: int = 2000) -> str:
             return "".join(out) + "…"
         out.append(piece)
         size += len(piece)
-    return "".join(out) + ("…" if len(str(text)) > 2 * longest else "")
+    return "".join(out) + ("…" if len(whole) > 2 * longest else "")
 
 
 def percent(value: float) -> str:
@@ -150,7 +156,19 @@ def interval(report: Report) -> str:
 
 def number(value: float) -> str:
     """Three significant figures, without an exponent for ordinary sizes."""
-    return f"{value:.3g}" if abs(value) < 1e5 else f"{value:.2e}"
+    said = f"{value:.3g}" if abs(value) < 1e5 else f"{value:.2e}"
+    return said.replace("-", "−")
+
+
+def moment(created_at: str) -> str:
+    """An ISO 8601 time as ``2026-11-24 12:00 UTC``; anything else as it stands."""
+    try:
+        when = datetime.fromisoformat(created_at)
+        if when.tzinfo is None:
+            raise ValueError(created_at)
+        return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError):
+        return clean(created_at, 40)
 
 
 def clock(seconds: float) -> str:
@@ -192,7 +210,7 @@ def stated_rate(report: Report) -> str:
     """The stated error rates as sentences."""
     fpr, fnr = report.decision.stated_fpr, report.decision.stated_fnr
     if fpr is None:
-        return "No calibrated test ran, so no error rate can be stated."
+        return "No trained network judged this file, so no error rate can be stated."
     said = (
         f"Of authentic items from sources never seen, about {_out_of(fpr)} are expected to be "
         "flagged by the tests that ran."

@@ -30,8 +30,9 @@
   const low = odds(given.low) / odds(given.prior);
   const high = odds(given.high) / odds(given.prior);
   const out = document.getElementById("base-rate-answer");
+  let touched = false; // the slider rounds; until it is moved the stated prior holds
   const show = function () {
-    const prior = back(Math.exp(Number(slider.value)));
+    const prior = touched ? back(Math.exp(Number(slider.value))) : given.prior;
     const at = (r) => back(odds(prior) * r);
     const said = "At a base rate of " + percent(prior) + " the probability would be " +
       percent(at(ratio)) + " (" + percent(at(low)) + " to " + percent(at(high)) + ").";
@@ -43,6 +44,6 @@
     document.getElementById("what-if-mark").setAttribute("cx", x(at(ratio)));
   };
   slider.value = Math.log(odds(given.prior));
-  slider.addEventListener("input", show);
+  slider.addEventListener("input", function () { touched = true; show(); });
   show();
 })();
