@@ -40,8 +40,8 @@ _EDITORS = (
     (r"audition", "Adobe Audition"), (r"final cut", "Final Cut"), (r"imovie", "iMovie"),
     (r"davinci|blackmagic", "DaVinci Resolve"), (r"capcut|bytedance", "CapCut"),
     (r"kinemaster", "KineMaster"), (r"filmora|wondershare", "Filmora"), (r"kdenlive", "Kdenlive"),
-    (r"shotcut", "Shotcut"), (r"vegas", "Vegas"), (r"inshot", "InShot"),
-    (r"clipchamp", "Clipchamp"),
+    (r"shotcut", "Shotcut"),  # codespell:ignore
+    (r"vegas pro|sony vegas", "Vegas"), (r"inshot", "InShot"), (r"clipchamp", "Clipchamp"),
 )  # fmt: skip
 _MAKER_KEYS = {
     "com.apple.quicktime.make": "make", "com.apple.quicktime.model": "model", "©mak": "make",

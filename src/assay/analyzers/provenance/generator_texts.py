@@ -21,6 +21,10 @@ __all__ = ["Declared", "named_generator", "recognise"]
 _MOST_JSON = 4 * 1024 * 1024
 _PROMPT = 2000
 _MOST_NODES = 2000
+_MAKES = re.compile(
+    r"sampler|generate|generation|text.?to.?(?:image|video)|imagen|dall|flux|ideogram|kling|veo\d",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +182,6 @@ def _comfy(loaded: Mapping[str, Any]) -> Declared | None:
         for field_name in ("seed", "noise_seed"):
             if isinstance(values.get(field_name), int):
                 seeds.append(clean(values[field_name], 40))
-    makes = re.compile(r"sampler|generat|text.?to|imagen|dall|flux|ideogram|kling|veo|luma", re.I)
     data: dict[str, Json] = {
         "prompt": clean(" | ".join(dict.fromkeys(prompts)), _PROMPT),
         "model": clean(", ".join(dict.fromkeys(models)), 200),
@@ -186,7 +189,7 @@ def _comfy(loaded: Mapping[str, Any]) -> Declared | None:
         "nodes": [clean(k, 60) for k in dict.fromkeys(kinds)][:60],
     }
     return Declared(
-        "ComfyUI", data, certain=any(makes.search(k) for k in kinds),
+        "ComfyUI", data, certain=any(_MAKES.search(k) for k in kinds),
         from_picture=any(k.startswith(("LoadImage", "VHS_Load")) for k in kinds),
     )  # fmt: skip
 
