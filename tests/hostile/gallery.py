@@ -187,6 +187,7 @@ def sounds() -> Iterator[Attack]:
     yield "wav-4-gb", wav(0xFFFFFFFF, 0xFFFFFFFF), None
     yield "wav-2-gb", wav(0x7FFFFFFF, 0x7FFFFFFF), None
     yield "wav-rate-0", wav(16036, 16000, rate=0), (Corrupt,)
+    yield "wav-rate-1", wav(16036, 16000, rate=1), (Corrupt,)
     yield "wav-rate-4-billion", wav(16036, 16000, rate=0xFFFFFFFF), (Corrupt,)
     yield "wav-65535-channels", wav(16036, 16000, channels=65535), (Corrupt,)
     yield "wav-no-channels", wav(16036, 16000, channels=0), (Corrupt,)

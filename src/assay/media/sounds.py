@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 
 _MOST_ERRORS = 200  # damaged packets skipped in one pass
 _MOST_CHANNELS = 64
-_RATES = (1, 1_536_000)  # Hz
+_RATES = (1_000, 1_536_000)  # Hz; a lower one would swell when it is resampled
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def sound_of(source: Source, found: Survey, limits: Limits, *, alone: bool = Tru
     """The first sound in ``source``; ``alone`` unless it belongs to a video.
 
     Raises:
-        Corrupt: not one sample can be decoded.
+        Corrupt: not one sample can be decoded, or an implausible rate or number of channels.
     """
     track = found.sound
     assert track is not None
