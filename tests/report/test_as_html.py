@@ -24,8 +24,8 @@ _TAGS = frozenset(
     re.findall(
         r"\w+",
         "html head meta title style body a div header span main h1 h2 h3 p section ul li bdi strong"
-        " svg rect circle g text line label input output details summary table caption thead tbody tr th"
-        " td figure figcaption fieldset legend img image path polyline pattern defs button article dl dt"
+        " svg rect circle g text line label input output details summary table caption thead tbody"
+        " tr th td figure figcaption img image path polyline pattern defs button article dl dt"
         " dd script br",
     )
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from assay.findings import Claim
 from assay.report import wording
 from assay.report.as_json import load
 from assay.report.as_text import to_line, to_text
@@ -124,3 +125,13 @@ def test_times() -> None:
     assert wording.clock(3723.4) == "1:02:03.4"
     assert wording.moment("2026-11-24T13:00:00+01:00") == "2026-11-24 12:00 UTC"
     assert wording.moment("yesterday") == "yesterday"
+
+
+def test_numbers_flags_and_calls(still: Report) -> None:
+    assert wording.number(18_800.0) == "18800"
+    assert wording.number(-2.414) == "−2.41"
+    assert wording.flag("too_small") == "Too small"
+    assert wording.flag("Narrow band: up to 3.4 kHz.") == "Narrow band: up to 3.4 kHz."
+    item = dataclasses.replace(still.evidence[2], claim=Claim.NEUTRAL, llr=1.0)
+    assert wording.claim(item) == "not clear enough to call"
+    assert wording.claim(dataclasses.replace(item, llr=None)) == "points neither way"

@@ -186,7 +186,7 @@ def _groups(
                             "e": e,
                             "anchor": anchors[e.id],
                             "tone": media_view.TONES[e.claim],
-                            "claim": wording.CLAIMS[e.claim],
+                            "claim": wording.claim(e),
                             "weight": wording.weight(e),
                             "place": wording.place(e),
                             "because": wording.clean(e.because, 1000),

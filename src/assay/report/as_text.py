@@ -138,10 +138,11 @@ def _probability(page: _Page, report: Report) -> None:
         if wording.has_facts(report):
             page.paragraph(wording.FACTS_APART)
     page.paragraph(wording.stated_rate(report))
-    if not report.scope.in_scope:
-        page.paragraph("This file is unlike the media the tests were validated on.")
+    note = wording.scope_note(report)
+    if note:
+        page.paragraph(note)
     for flag in report.scope.quality_flags[:20]:
-        page.item("-", f"Quality: {clean(flag, 300)}")
+        page.item("-", f"What limited the tests: {wording.flag(flag)}")
 
 
 def _reasons(page: _Page, report: Report) -> None:
@@ -231,7 +232,7 @@ def _ledger(page: _Page, report: Report) -> None:
     page.heading("Ledger")
     for item in report.evidence:
         page.item(clean(item.id, 12), f"{clean(item.code, 80)} ({clean(item.analyzer, 80)})")
-        rows = [("claim", wording.CLAIMS[item.claim]), ("weight", wording.weight(item))]
+        rows = [("claim", wording.claim(item)), ("weight", wording.weight(item))]
         if item.llr is not None:
             rows.append(("llr", f"{item.llr:+.2f} (natural logarithm)"))
         if item.raw_score is not None:

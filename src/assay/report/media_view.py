@@ -186,7 +186,7 @@ def lanes(
                 "name": person(item) or label,
                 "said": item.because if item else label,
                 "tone": TONES[item.claim] if item else "neutral",
-                "claim": wording.CLAIMS[item.claim] if item else "",
+                "claim": wording.claim(item) if item else "",
             }
         )
     return lanes

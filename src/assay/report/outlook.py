@@ -64,7 +64,9 @@ def would_change(report: Report) -> list[str]:
             "An earlier or better copy, or another recording of the same event, in which the "
             "marked places look different."
         )
-    if report.scope.quality_flags or not report.scope.in_scope:
+    # "no_face" and the like are no lack of quality.
+    poor = [flag for flag in report.scope.quality_flags if not flag.startswith("no_")]
+    if poor or (not report.scope.in_scope and report.probability is not None):
         said.append("A copy of better quality: larger, less compressed, longer or clearer.")
     untested = [QUESTIONS[h.question] for h in report.hypotheses if not h.tested]
     if untested:

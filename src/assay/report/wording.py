@@ -7,6 +7,7 @@ a terminal or a page.
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -22,15 +23,18 @@ __all__ = [
     "KIND_NOTES",
     "QUESTIONS",
     "VERDICTS",
+    "claim",
     "clean",
     "clock",
     "facts",
+    "flag",
     "has_facts",
     "interval",
     "moment",
     "number",
     "percent",
     "place",
+    "scope_note",
     "stated_rate",
     "support",
     "weight",
@@ -156,7 +160,8 @@ def interval(report: Report) -> str:
 
 def number(value: float) -> str:
     """Three significant figures, without an exponent for ordinary sizes."""
-    said = f"{value:.3g}" if abs(value) < 1e5 else f"{value:.2e}"
+    size = abs(value)
+    said = f"{value:.3g}" if size < 1000 else f"{value:.0f}" if size < 1e7 else f"{value:.2e}"
     return said.replace("-", "−")
 
 
@@ -199,6 +204,32 @@ def weight(item: Evidence) -> str:
     if item.kind in (Kind.STRUCTURE, Kind.MODEL) and item.raw_score is not None:
         return "shown without weight: not calibrated"
     return _FACTS[item.strength]
+
+
+def claim(item: Evidence) -> str:
+    """The direction of one piece of evidence, in words."""
+    if item.claim is Claim.NEUTRAL and item.llr is not None:
+        # It has a weight, but lies between the points at which the test makes a call.
+        return "not clear enough to call"
+    return CLAIMS[item.claim]
+
+
+def flag(code: str) -> str:
+    """A quality flag for people: ``too_small`` becomes ``Too small``; sentences stay."""
+    said = clean(code, 300)
+    if re.fullmatch(r"[a-z0-9_.]+", said):
+        said = said.replace("_", " ").replace(".", ": ").capitalize()
+    return said
+
+
+def scope_note(report: Report) -> str:
+    """A warning when the file lies outside what the tests were validated on, else empty."""
+    if report.scope.in_scope or report.probability is None:
+        return ""  # without a probability the absence of tests is said anyway
+    return (
+        "This file is unlike the media the tests were validated on, so the stated rates may "
+        "not hold for it."
+    )
 
 
 def has_facts(report: Report) -> bool:
