@@ -1,0 +1,310 @@
+"""The recipe of the picture cache: fetched mirrors and the pack in, native crops out.
+
+    python -m assay_lab.data.images --shared /work/shared --mirrors /work/.mirror --out DIR
+
+Training rows are up to two crops of at most 320 px at native resolution, stored
+as PPM so that reading costs nothing; camera originals are mostly reduced first,
+as they are on their way to a reader. Validation rows are whole files: sources in
+``HELD_OUT`` altogether (their generators too, see ``HELD_FAMILIES``), and a fifth
+of ImageNet and of the camera originals. Pictures of training that are graphics by
+the product's own scope gate are left out. A mirror that was not fetched is
+skipped and named in the output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.analyzers.image.picture_scope import measure, out_of_scope
+from assay_lab.data.cache import Cache, CacheWriter
+from assay_lab.data.gitmirror import AbsentBlob, GitMirror, MirrorError
+
+Image = NDArray[np.uint8]
+
+HELD_OUT = frozenset(
+    {
+        *("lab_ai", "lab_real", "songguo_nbpro", "songguo_grok", "gemimg", "kau_whisk"),
+        *("kau_gpt", "kau_mj", "kolors", "sdxl_kolors", "mj_kolors", "kandinsky3", "fibo"),
+        *("jcraigk_mj", "tt_openimages", "beau", "marina", "canchis", "sg3r", "sg3_ffhq"),
+        "superglue",
+    }
+)
+HELD_FAMILIES = ("Gemini", "Whisk", "Kolors", "Kandinsky", "FIBO", "Grok", "StyleGAN3")
+"""Generators of which training sees nothing at all."""
+FEW = {  # one scene, one prompt or one face over and over
+    **dict.fromkeys(("seneca", "copr", "cards", "ptp_seq", "sg2lora", "inkjet"), 20),
+    **dict.fromkeys(("monstree", "sceaux", "bundler", "lund", "sacre"), 10),
+}
+MOST, MOST_HELD = 80, 130
+SIDE, CROPS = 320, 2
+MAX_PIXELS = 60_000_000
+
+
+class Item(NamedTuple):
+    """One picture of the recipe, still encoded."""
+
+    name: str
+    label: str
+    kind: str
+    generator: str
+    source: str
+    licence: str
+    group: str
+    pair: str
+    use: str
+    data: bytes
+
+
+def keep_order(name: str) -> str:
+    """A stable pseudo-random key, so that a cap takes a fair and repeatable sample."""
+    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+
+
+def source_rows(shared: Path) -> list[dict[str, str]]:
+    """Rows of ``image_sources.tsv`` that are photographs, paintings or generated as a whole."""
+    csv.field_size_limit(10**7)
+    with (shared / "corpora/image_sources.tsv").open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines, delimiter="\t"))
+    kinds = {("fake", "generated"), ("real", "photo"), ("other", "painting")}
+    redrawn = {"imagic", "imagic_demo", "pnp"}  # edits in which every pixel is generated
+    drawn = re.compile(r"mix|anime|anything|pastel|clam|niji|2D|orange|Bomb", re.I)
+    chosen = []
+    for row in rows:
+        if (row["label"], row["kind"]) not in kinds and row["source"] not in redrawn:
+            continue
+        if row["source"].startswith("wyrde_") and drawn.search(row["source"]):
+            continue  # drawings of merged checkpoints would teach that drawings are fake
+        chosen.append(row)
+    return chosen
+
+
+def excluded(shared: Path) -> set[tuple[str, str]]:
+    """(repository, path) that must not be used."""
+    with (shared / "corpora/image_sources_exclude.tsv").open(encoding="utf-8") as lines:
+        return {(r["repository"], r["path"]) for r in csv.DictReader(lines, delimiter="\t")}
+
+
+def mirror_of(mirrors: Path, repository: str) -> GitMirror | None:
+    """The fetched mirror of ``owner/name``, or None."""
+    folder = mirrors / repository.replace("/", "+") / "repo"
+    if (folder / ".git").is_dir():
+        folder = folder / ".git"
+    try:
+        return GitMirror(folder) if folder.is_dir() else None
+    except MirrorError:
+        return None
+
+
+def from_table(shared: Path, mirrors: Path, absent: list[str]) -> Iterator[Item]:
+    """Pictures of the table of sources, capped a source."""
+    banned = excluded(shared)
+    for row in source_rows(shared):
+        repository, source = row["repository"], row["source"]
+        mirror = mirror_of(mirrors, repository)
+        if mirror is None:
+            absent.append(repository)
+            continue
+        held = source in HELD_OUT
+        if not held and any(f in row["generator"] for f in HELD_FAMILIES):
+            continue
+        most = min(FEW.get(source, 10**6), MOST_HELD if held else MOST)
+        if source.startswith(("wyrde_", "furkan_")):
+            most = 8
+        pattern = re.compile(row["pattern"])
+        names = [n for n in mirror.names if pattern.search(n) and (repository, n) not in banned]
+        label = "fake" if row["label"] in ("fake", "edit") else "real"
+        taken = 0
+        with mirror:
+            for name in sorted(names, key=keep_order):
+                if taken >= most:
+                    break
+                try:
+                    data = mirror.read(name)
+                except AbsentBlob:
+                    continue
+                taken += 1
+                group = f"{source}/{name.rpartition('/')[0]}"
+                use = "validation" if held else "train"
+                yield Item(
+                    name, label, row["kind"], row["generator"], source, row["licence"],
+                    group, "", use, data,
+                )  # fmt: skip
+
+
+def from_photos(shared: Path, mirrors: Path, absent: list[str]) -> Iterator[Item]:
+    """ImageNet samples and camera originals named in ``photos_train.csv``; a fifth is held."""
+    wanted: dict[str, set[str]] = {}
+    with (shared / "corpora/photos_train.csv").open(newline="", encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            wanted.setdefault(row["repository"], set()).add(row["file"])
+    twins = {r["group"] for r in pack_rows(shared) if r["kind"] == "reconstruction"}
+    for repository, files in sorted(wanted.items()):
+        mirror = mirror_of(mirrors, repository)
+        if mirror is None:
+            absent.append(repository)
+            continue
+        source = "imagenet" if "imagenet" in repository else "cameras"
+        with mirror:
+            for name in mirror.names:
+                flat = re.sub(r"[^A-Za-z0-9.-]+", "_", name.rpartition("/")[2])
+                if flat not in files and name.rpartition("/")[2] not in files:
+                    continue
+                try:
+                    data = mirror.read(name)
+                except AbsentBlob:
+                    continue
+                blob = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False)
+                held = keep_order(name)[0] in "012" and blob.hexdigest() not in twins
+                yield Item(
+                    name, "real", "photo", "camera", source + ("_held" if held else ""),
+                    "research", blob.hexdigest(), "", "validation" if held else "train", data,
+                )  # fmt: skip
+
+
+def pack_rows(shared: Path) -> list[dict[str, str]]:
+    """The manifest of the pack's training half."""
+    with (shared / "data/images/train/manifest.csv").open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def from_pack(shared: Path) -> Iterator[Item]:
+    """Generated pictures of the pack, and its reconstructions with their originals."""
+    rows = pack_rows(shared)
+    twins = {r["group"] for r in rows if r["kind"] == "reconstruction"}
+    for r in rows:
+        if r["label"] == "real" and r["group"] not in twins:
+            continue
+        source = "taef2_twin" if r["label"] == "real" else r["source"]
+        data = (shared / "data/images/train" / r["path"]).read_bytes()
+        pair = r["group"] if r["kind"] == "reconstruction" else ""
+        kind = "photo" if r["label"] == "real" else r["kind"]
+        yield Item(
+            r["path"], r["label"], kind, r["generator"], source, r["licence"],
+            r["group"], pair, "train", data,
+        )  # fmt: skip
+
+
+def decode(data: bytes) -> Image | None:
+    """Upright RGB, or None when it does not decode, is too large or transparent."""
+    from PIL import Image as Pillow
+    from PIL import ImageOps
+
+    try:
+        with Pillow.open(io.BytesIO(data)) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                return None
+            if opened.format == "JPEG" and max(opened.size) > 8000:
+                return None
+            upright = ImageOps.exif_transpose(opened)
+            if "A" in upright.getbands() and upright.getchannel("A").getextrema()[0] < 250:
+                return None
+            return np.asarray(upright.convert("RGB"), np.uint8)
+    except Exception:  # noqa: BLE001 - Pillow raises many types; a picture that fails is left out
+        return None
+
+
+def picture(cache: Cache, index: int) -> Image:
+    """RGB of a training row."""
+    import cv2
+
+    bgr = cv2.imdecode(np.frombuffer(cache.data(index), np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ValueError(f"row {index} of the cache does not decode")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def reduce(rgb: Image, rng: np.random.Generator, *, chance: float = 0.75) -> Image:
+    """Large pictures mostly to a long side of 640-1600 px, as sites do; others unchanged."""
+    from PIL import Image as Pillow
+
+    long_side = max(rgb.shape[:2])
+    if long_side <= 1700 or rng.random() > chance:
+        return rgb
+    factor = float(rng.uniform(640, 1600)) / long_side
+    size = (max(1, round(rgb.shape[1] * factor)), max(1, round(rgb.shape[0] * factor)))
+    kernels = (Pillow.Resampling.BOX, Pillow.Resampling.BILINEAR, Pillow.Resampling.BICUBIC,
+               Pillow.Resampling.LANCZOS)  # fmt: skip
+    kernel = kernels[int(rng.integers(len(kernels)))]
+    return np.asarray(Pillow.fromarray(rgb).resize(size, kernel), np.uint8)
+
+
+def crops(rgb: Image, rng: np.random.Generator, count: int = CROPS) -> list[Image]:
+    """Up to ``count`` crops of at most SIDE px, away from even areas where there is a choice."""
+    h, w = rgb.shape[:2]
+    if max(h, w) <= SIDE * 1.15:
+        return [np.ascontiguousarray(rgb[:SIDE, :SIDE])]
+    found: list[tuple[float, Image]] = []
+    for _ in range(3 * count):
+        y = int(rng.integers(0, max(1, h - SIDE + 1)))
+        x = int(rng.integers(0, max(1, w - SIDE + 1)))
+        piece = np.ascontiguousarray(rgb[y : y + SIDE, x : x + SIDE])
+        found.append((measure(piece).flat, piece))
+    # half by chance, half by texture: even sky must occur, but not rule
+    chosen = [found[0][1]]
+    for _, piece in sorted(found[1:], key=lambda f: f[0])[: count - 1]:
+        chosen.append(piece)
+    return chosen
+
+
+def ppm(rgb: Image) -> bytes:
+    """Uncompressed, any decoder reads it."""
+    return b"P6 %d %d 255\n" % (rgb.shape[1], rgb.shape[0]) + rgb.tobytes()
+
+
+def build(shared: Path, mirrors: Path, out: Path) -> dict[str, Any]:
+    """Write the cache; returns what ``cache.json`` says plus what was left out."""
+    writer = CacheWriter(out)
+    absent: list[str] = []
+    dropped: dict[str, int] = {"undecodable": 0, "small": 0, "out of scope": 0}
+
+    def items() -> Iterator[Item]:
+        yield from from_pack(shared)
+        yield from from_photos(shared, mirrors, absent)
+        yield from from_table(shared, mirrors, absent)
+
+    for item in items():
+        rgb = decode(item.data)
+        if rgb is None:
+            dropped["undecodable"] += 1
+            continue
+        if min(rgb.shape[:2]) < 96:
+            dropped["small"] += 1
+            continue
+        if out_of_scope(measure(rgb)) is not None:
+            dropped["out of scope"] += 1
+            continue
+        fields = item._asdict()
+        data, name = fields.pop("data"), fields.pop("name")
+        if item.use == "validation":
+            writer.add(data, name=name, **fields)
+            continue
+        rng = np.random.default_rng(int(keep_order(item.source + name)[:12], 16))
+        for n, piece in enumerate(crops(reduce(rgb, rng), rng)):
+            writer.add(ppm(piece), name=f"{name}#{n}", **fields)
+    info = writer.close("assay_lab.data.images")
+    return {**info, "absent": sorted(set(absent)), "dropped": dropped}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line of the recipe."""
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--shared", type=Path, required=True)
+    p.add_argument("--mirrors", type=Path, required=True)
+    p.add_argument("--out", type=Path, required=True)
+    a = p.parse_args(argv)
+    print(json.dumps(build(a.shared, a.mirrors, a.out), indent=1))
+
+
+if __name__ == "__main__":
+    main()

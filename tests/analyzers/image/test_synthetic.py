@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageDraw
+
+from assay.analyzers.checks import check_analyzer, check_answer
+from assay.analyzers.image import picture_scope, synthetic
+from assay.analyzers.image.patches import native_patches
+from assay.analyzers.image.synthetic import SyntheticImage
+from assay.findings import Claim, NotApplicable, Question
+from assay.media import Image
+from assay.models import Calibration, Card, InputSpec, OperatingPoints, available
+from assay.models.golden import check_golden
+
+Pixels = NDArray[np.uint8]
+Load = Callable[[str], Pixels]
+Make = Callable[..., Image]
+
+INSTALLED = synthetic.MODEL in available()
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
+
+
+@pytest.fixture
+def brightness(monkeypatch: pytest.MonkeyPatch) -> Card:
+    """In place of the network: the logit of a patch is its mean brightness / 10 - 10."""
+    card = Card(
+        name="image",
+        version=1,
+        task="",
+        question="generated_image",
+        licence="none",
+        summary="",
+        file="",
+        sha256="",
+        size=0,
+        created="",
+        origin="",
+        input=InputSpec(height=64, width=64),
+        outputs={"logit": "logit"},
+        gates={"min_side_px": 100.0},
+        calibration=Calibration(score=(-5, 5), llr=(-2, 2), n_real=100, n_fake=100),
+        points=OperatingPoints(fpr_1pct=4.0, fpr_5pct=3.0, low_band=-4.0),
+        metrics=(),
+        data=(),
+        limits=("This is a test.",),
+        folder=Path(),
+    )
+
+    def score(patches: Pixels, model: Card) -> NDArray[np.float32]:
+        assert patches.shape[1:] == (64, 64, 3)
+        return np.array([p.mean() / 10 - 10 for p in patches], np.float32)
+
+    monkeypatch.setattr(synthetic, "installed", lambda: card)
+    monkeypatch.setattr(synthetic, "score", score)
+    return card
+
+
+def ramp(low: float, high: float, side: int = 240) -> Pixels:
+    """A noisy ramp from left to right: photograph-like to the scope gate."""
+    rng = np.random.default_rng(1)
+    base = np.linspace(low, high, side)[None, :, None] + rng.normal(0, 8, (side, side, 3))
+    return np.clip(base, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.skipif(not INSTALLED, reason="the network is not installed")
+def test_contract() -> None:
+    check_analyzer(SyntheticImage())
+
+
+@pytest.mark.skipif(not INSTALLED, reason="the network is not installed")
+def test_golden() -> None:
+    assert check_golden(synthetic.MODEL) >= 6
+
+
+@pytest.mark.skipif(not INSTALLED, reason="the network is not installed")
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+@pytest.mark.parametrize("quality", [None, 80])
+def test_real_photographs_are_not_accused(
+    photograph: Load, picture: Make, name: str, quality: int | None
+) -> None:
+    media = picture(photograph(name), quality)
+    answer = SyntheticImage().analyze(media)
+    assert isinstance(answer, tuple)
+    assert answer[0].claim is not Claim.SYNTHETIC
+    check_answer(SyntheticImage().info, media, answer)
+
+
+def test_score_is_the_mean_of_the_patches(picture: Make, brightness: Card) -> None:
+    answer = SyntheticImage().analyze(picture(ramp(60, 200)))
+    assert isinstance(answer, tuple)
+    (finding,) = answer
+    scores = finding.data["patch_scores"]
+    assert isinstance(scores, list)
+    assert len(scores) == 9
+    assert finding.raw_score == pytest.approx(float(np.mean(scores)), abs=1e-3)  # type: ignore[arg-type]
+    assert finding.curve == brightness.key
+    assert finding.question is Question.GENERATED_IMAGE
+    assert finding.grid is not None
+    grid = np.array(finding.grid.values).reshape(finding.grid.rows, finding.grid.columns)
+    assert (np.diff(grid, axis=1) > 0).all()  # brighter to the right, and so is the map
+    for box in finding.data["patch_boxes"]:  # type: ignore[union-attr]
+        assert box[2:] == [64.0, 64.0]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "claim"),
+    [(180, 240, Claim.SYNTHETIC), (20, 60, Claim.AUTHENTIC), (90, 110, Claim.NEUTRAL)],
+)
+def test_claims_follow_the_operating_points(
+    picture: Make, brightness: Card, low: float, high: float, claim: Claim
+) -> None:
+    answer = SyntheticImage().analyze(picture(ramp(low, high)))
+    assert isinstance(answer, tuple)
+    assert answer[0].claim is claim
+    assert answer[0].limits
+
+
+def poster() -> Pixels:
+    page = Pillow.new("RGB", (400, 300), (250, 250, 250))
+    pen = ImageDraw.Draw(page)
+    for row in range(6):
+        pen.text((20, 20 + 40 * row), f"Line {row} of a page of text", fill=(0, 0, 0))
+    return np.asarray(page)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "code"),
+    [
+        (ramp(60, 200, 90), "too_small"),
+        (np.full((300, 300, 3), 128, np.uint8), "blank"),
+        (poster(), "graphics"),
+    ],
+)
+def test_what_is_no_photograph_is_left(
+    picture: Make, brightness: Card, pixels: Pixels, code: str
+) -> None:
+    answer = SyntheticImage().analyze(picture(pixels))
+    assert isinstance(answer, NotApplicable)
+    assert answer.code == code
+    assert answer.question is Question.GENERATED_IMAGE
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_photographs_are_in_scope(photograph: Load, name: str) -> None:
+    assert picture_scope.out_of_scope(picture_scope.measure(photograph(name))) is None
+
+
+def test_few_colours_are_out_of_scope() -> None:
+    rng = np.random.default_rng(0)
+    two = np.where(rng.random((200, 200, 1)) < 0.5, 0, 255).astype(np.uint8).repeat(3, 2)
+    found = picture_scope.out_of_scope(picture_scope.measure(two))
+    assert found is not None
+    assert found[0] == "few_colours"
+
+
+def test_grey_photographs_are_in_scope(photograph: Load) -> None:
+    grey = photograph("astronaut").mean(2).astype(np.uint8)[..., None].repeat(3, 2)
+    assert picture_scope.out_of_scope(picture_scope.measure(grey)) is None
+
+
+@pytest.mark.parametrize("shape", [(168, 168), (100, 900), (500, 130), (2000, 3000), (96, 96)])
+def test_patches_are_unscaled_cuts_of_the_picture(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(2)
+    pixels = rng.integers(0, 256, (*shape, 3)).astype(np.uint8)
+    found = native_patches(pixels, 168)
+    assert found.pixels.shape == (found.rows * found.columns, 168, 168, 3)
+    assert len(found.boxes) == len(found.pixels) <= 9
+    for patch, (left, top, width, height) in zip(found.pixels, found.boxes, strict=True):
+        x, y, w, h = int(left), int(top), int(width), int(height)
+        assert x + w <= shape[1]
+        assert y + h <= shape[0]
+        dx, dy = (168 - w) // 2, (168 - h) // 2
+        assert np.array_equal(patch[dy : dy + h, dx : dx + w], pixels[y : y + h, x : x + w])
+
+
+def test_patches_prefer_texture_and_are_deterministic(photograph: Load) -> None:
+    pixels = np.full((600, 600, 3), 200, np.uint8)
+    pixels[:160, :160] = photograph("chelsea")[60:220, 60:220]
+    before = pixels.copy()
+    one, two = native_patches(pixels, 96), native_patches(pixels, 96)
+    assert np.array_equal(one.pixels, two.pixels)
+    assert one.pixels[0].std() > 10
+    assert np.array_equal(pixels, before)
