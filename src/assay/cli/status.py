@@ -13,6 +13,7 @@ from rich.table import Table
 
 from assay import __version__
 from assay.analyzers.catalog import analyzers
+from assay.analyzers.provenance.trust import FOLDER, installed
 from assay.errors import AssayError
 from assay.models import Card, available, card
 from assay.models.golden import check_golden
@@ -85,6 +86,14 @@ def doctor() -> int:
         except PackageNotFoundError:
             trouble += 1
             print(f"  FAIL  {name} is not installed")
+    try:
+        trust = installed()
+        print(
+            f"\ntrust list\n  {'ok    ' + trust.title if trust.signers else 'none  ' + str(FOLDER)}"
+        )
+    except ValueError as error:
+        trouble += 1
+        print(f"\ntrust list\n  FAIL  {error}")
     print("\nanalyzers")
     try:
         for analyzer in analyzers():

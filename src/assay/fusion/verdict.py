@@ -161,6 +161,12 @@ def _rule(
 
     for claim in (Claim.SYNTHETIC, Claim.MANIPULATED):
         declared = [e for e in strong if e.claim is claim and e.kind is Kind.PROVENANCE]
+        if declared and all(e.code == "credentials.changed" for e in declared):
+            return (
+                Verdict.MANIPULATED,
+                "The content is not what a trusted signer signed; it was changed since.",
+                [e.because for e in declared],
+            )
         if declared:
             word = "generated" if claim is Claim.SYNTHETIC else "altered"
             return (

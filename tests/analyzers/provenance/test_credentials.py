@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from assay.analyzers.checks import check_analyzer, check_answer
+from assay.analyzers.provenance import trust
 from assay.analyzers.provenance.credentials import Credentials
-from assay.analyzers.provenance.trust import TrustList, shipped
+from assay.analyzers.provenance.trust import NOBODY, TrustList
 from assay.findings import Claim, Finding, Strength
 from assay.media import decode
 
@@ -67,7 +68,7 @@ def test_unknown_signer_is_valid_and_strong_only(generated: bytes, write: Write)
     found = findings(write(generated, "a.jpg"))
     state = found["credentials.state"]
     assert (state.data["c2pa_state"], state.data["trusted"]) == ("valid", False)
-    assert "not on the trust list" in state.because
+    assert "cannot be checked without a trust list" in state.because
     assert "None of this is a sign of tampering" in state.because
     origin = found["credentials.generated"]
     assert (origin.claim, origin.strength) == (Claim.SYNTHETIC, Strength.STRONG)
@@ -235,19 +236,40 @@ def test_cut_credential_is_reported(generated: bytes, write: Write) -> None:
     assert all(f.strength is not Strength.DECISIVE for f in found.values())
 
 
-def test_shipped_list_is_dated_and_loads() -> None:
-    trust = shipped()
-    assert trust.dated == date(2026, 8, 5)
-    assert trust.signers.count("BEGIN CERTIFICATE") == 30
-    assert trust.timestamps.count("BEGIN CERTIFICATE") == 22
+def test_without_a_list_nobody_is_trusted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, generated: bytes, write: Write
+) -> None:
+    monkeypatch.setattr(trust, "FOLDER", tmp_path / "none")
+    trust.installed.cache_clear()
+    assert trust.installed() is NOBODY
+    answer = Credentials().analyze(decode(write(generated, "a.jpg")))
+    trust.installed.cache_clear()
+    assert isinstance(answer, tuple)
+    state = answer[0]
+    assert state.data["c2pa_state"] == "valid"
+    assert "cannot be checked without a trust list" in state.because
+    assert all(f.strength is not Strength.DECISIVE for f in answer)
+
+
+def test_an_installed_list_is_used_and_a_broken_one_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authority: Authority
+) -> None:
+    monkeypatch.setattr(trust, "FOLDER", tmp_path)
+    (tmp_path / "list.toml").write_text('name = "own"\ndate = 2026-02-03\nsigners = "a.pem"\n')
+    trust.installed.cache_clear()
+    with pytest.raises(ValueError, match="cannot be read"):
+        trust.installed()
+    (tmp_path / "a.pem").write_text(authority.pem)
+    assert trust.installed().dated == date(2026, 2, 3)
+    trust.installed.cache_clear()
 
 
 def test_own_trust_list(tmp_path: Path, authority: Authority) -> None:
     (tmp_path / "list.toml").write_text('name = "own"\ndate = 2026-02-03\nsigners = "a.pem"\n')
     (tmp_path / "a.pem").write_text("a comment\n" + authority.pem)
-    trust = TrustList.load(tmp_path)
-    assert (trust.name, trust.dated) == ("own", date(2026, 2, 3))
-    assert trust.signers.strip() == authority.pem.strip()
+    own = TrustList.load(tmp_path)
+    assert (own.name, own.dated) == ("own", date(2026, 2, 3))
+    assert own.signers.strip() == authority.pem.strip()
     for text in ('name = "own"\n', 'name = "o"\ndate = 2026-02-03\nsigners = "../a.pem"\n'):
         (tmp_path / "list.toml").write_text(text)
         with pytest.raises(ValueError, match=r"list\.toml"):

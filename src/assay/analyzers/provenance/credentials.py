@@ -10,7 +10,7 @@ from assay.analyzers.provenance.manifest import (
     read_manifest,
 )
 from assay.analyzers.provenance.similarity import correlation, read_thumbnail
-from assay.analyzers.provenance.trust import TrustList, shipped
+from assay.analyzers.provenance.trust import TrustList, installed
 from assay.findings import Claim, Finding, Json, Kind, Strength
 from assay.media import Image, Media, MediaKind
 
@@ -42,7 +42,7 @@ _UNCHANGING = {
 class Credentials:
     """C2PA manifests: *signed*, *valid* and *trusted* told apart, and what they declare.
 
-    ``trust``: the offline list of authorities; the shipped one by default.
+    ``trust``: the offline list of authorities; by default the one that is installed.
     """
 
     def __init__(self, trust: TrustList | None = None) -> None:
@@ -61,7 +61,7 @@ class Credentials:
 
     def analyze(self, media: Media) -> Answer:
         """Findings ``credentials.*``; an empty tuple when the file carries no manifest."""
-        found = read_manifest(media.source, self._trust or shipped())
+        found = read_manifest(media.source, self._trust or installed())
         if found is None:
             return ()
         if isinstance(found, Unreadable):
@@ -98,7 +98,7 @@ def _unreadable(found: Unreadable) -> Finding:
 def _state(found: Manifest) -> Finding:
     """The three answers, apart: signed, valid, trusted."""
     who = f"'{found.signer}'" if found.signer else "an unnamed signer"
-    trust = f"the trust list of {found.trust_list.dated.isoformat()}"
+    trust = found.trust_list.title
     if found.state == "trusted":
         say = (
             f"The file is signed by {who}. The signature and the content hash hold, and the "
@@ -113,7 +113,10 @@ def _state(found: Manifest) -> Finding:
         if found.revoked:
             doubts.append("was revoked")
         if not found.chain_trusted:
-            doubts.append(f"is not on {trust}")
+            listed = found.trust_list.signers
+            doubts.append(
+                f"is not on {trust}" if listed else "cannot be checked without a trust list"
+            )
         if found.bad_certificate:
             doubts.append("breaks the rules for such certificates")
         say = f"The file is signed by {who}. The signature and the content hash hold"
@@ -168,7 +171,7 @@ def _data(found: Manifest) -> dict[str, Json]:
         "library_state": found.library_state,
         "trust_list": {
             "name": found.trust_list.name,
-            "date": found.trust_list.dated.isoformat(),
+            "date": found.trust_list.dated.isoformat() if found.trust_list.dated else None,
             "sha256": found.trust_list.sha256,
         },
     }

@@ -1,9 +1,10 @@
 """The offline list of authorities whose signatures count as trusted.
 
 A trust list is a folder with ``list.toml`` (``name``, ``date``, ``signers`` and, if there
-are any, ``timestamps``: names of PEM files beside it; ``licence``, ``origin``). The one
-that ships is the official list of the C2PA conformance programme, as old as its date
-says. To use your own: ``Credentials(TrustList.load(folder))``.
+are any, ``timestamps``: names of PEM files beside it). Assay ships none: whom to trust is
+the user's decision, and a list goes out of date. The folder :data:`FOLDER` is read when it
+exists; without it no signer counts as trusted, and the report says so. To use another:
+``Credentials(TrustList.load(folder))``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
-__all__ = ["TrustList", "shipped"]
+__all__ = ["FOLDER", "NOBODY", "TrustList", "installed"]
+
+FOLDER = Path.home() / ".local" / "share" / "assay" / "trust"
+"""Where the user's own trust list is looked for."""
 
 _BLOCK = re.compile(
     r"-----BEGIN CERTIFICATE-----\s+[A-Za-z0-9+/=\s]+?-----END CERTIFICATE-----"
@@ -32,9 +36,14 @@ class TrustList:
     """
 
     name: str
-    dated: date
+    dated: date | None
     signers: str
     timestamps: str = ""
+
+    @property
+    def title(self) -> str:
+        """How a sentence names the list."""
+        return f"the trust list of {self.dated.isoformat()}" if self.dated else "no trust list"
 
     @property
     def sha256(self) -> str:
@@ -81,7 +90,20 @@ def _certificates(folder: Path, name: object) -> str:
     return "\n".join(blocks) + "\n"
 
 
+NOBODY = TrustList(name="", dated=None, signers="")
+"""The empty list: no signer counts as trusted."""
+
+
 @cache
-def shipped() -> TrustList:
-    """The list that comes with Assay."""
-    return TrustList.load(Path(__file__).parent / "trust")
+def installed() -> TrustList:
+    """The user's list in :data:`FOLDER`, or :data:`NOBODY`.
+
+    Raises:
+        ValueError: the list is there but not usable; it must not be ignored in silence.
+    """
+    if not (FOLDER / "list.toml").is_file():
+        return NOBODY
+    try:
+        return TrustList.load(FOLDER)
+    except OSError as error:
+        raise ValueError(f"{FOLDER}: the trust list cannot be read: {error}") from error
