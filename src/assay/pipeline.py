@@ -111,7 +111,7 @@ def analyze(
 
     say("report")
     outcome = fuse(kind_of(media), findings, refusals, asked=asked, prior=prior)
-    shown = assemble.pictures_of(media) if pictures else ()
+    shown = assemble.pictures_of(media, outcome.evidence) if pictures else ()
     notes = media.notes
     if isinstance(media, Video) and media.sound is not None:
         notes += media.sound.notes

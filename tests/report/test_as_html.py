@@ -127,7 +127,7 @@ def test_the_policy_admits_our_own_style_and_script_only(still: Report) -> None:
 PAYLOADS = (
     "<script>alert(1)</script>",
     "</script><script>alert(1)</script>",
-    "\"><img src=x onerror=alert(1)>",
+    '"><img src=x onerror=alert(1)>',
     "'><svg onload=alert(1)>",
     "javascript:alert(1)",
     "</style><style>*{background:url(http://x.invalid)}",
@@ -182,7 +182,7 @@ def test_hostile_strings_in_every_field(report: Report, payload: str) -> None:
     [
         {"mime": "image/svg+xml"},
         {"mime": "text/html"},
-        {"data": "PHN2Zz4=\"><script>"},
+        {"data": 'PHN2Zz4="><script>'},
         {"data": "PHN2Zz4=\n"},
         {"data": ""},
         {"width": 0},

@@ -22,9 +22,7 @@ from assay.report.document import Evidence, Report
 
 _NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 # Undecodable bytes of a file name stand as lone low surrogates.
-_TEXTS = st.text(
-    st.one_of(st.characters(), st.integers(0xDC80, 0xDCFF).map(chr)), max_size=12
-)
+_TEXTS = st.text(st.one_of(st.characters(), st.integers(0xDC80, 0xDCFF).map(chr)), max_size=12)
 _VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), _NUMBERS, _TEXTS),
     lambda inner: st.one_of(

@@ -31,9 +31,7 @@ _SIGNS = {
 }
 
 
-def to_text(
-    report: Report, *, width: int = 80, color: bool = False, explain: bool = False
-) -> str:
+def to_text(report: Report, *, width: int = 80, color: bool = False, explain: bool = False) -> str:
     """``report`` as text of at most ``width`` columns (40 or more), ending in a newline.
 
     Args:

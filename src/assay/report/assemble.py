@@ -118,15 +118,19 @@ def _pdq(image: Image) -> str | None:
     return np.packbits(bits).tobytes().hex() if quality >= 50 else None
 
 
-def pictures_of(media: Media) -> tuple[Picture, ...]:
-    """The small pictures that the renderings show in place of the media."""
+def pictures_of(media: Media, evidence: Sequence[Evidence] = ()) -> tuple[Picture, ...]:
+    """The small pictures that the renderings show in place of the media.
+
+    Of a video also the frames in which a person was boxed, so that boxes have a picture.
+    """
     from assay.report import pictures
 
     if isinstance(media, Image):
         return (pictures.preview(media),)
     if isinstance(media, Audio):
         return tuple(pictures.sound(media))
-    shown = list(pictures.frames(media, _MAX_FRAMES))
+    boxed = [f.time + 0.001 for f in _faces(evidence) if f.time is not None]  # rounded down
+    shown = list(pictures.frames(media, _MAX_FRAMES, also=boxed[:_MAX_FRAMES]))
     if media.sound is not None:
         shown += pictures.sound(media.sound)
     return tuple(shown)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,10 +55,16 @@ def preview(image: Image, max_side: int = 960) -> Picture:
     )
 
 
-def frames(video: Video, count: int, max_side: int = 480) -> tuple[Picture, ...]:
-    """Up to ``count`` frames spread over ``video``, as JPEG, each with its time in seconds."""
+def frames(
+    video: Video, count: int, max_side: int = 480, also: Iterable[float] = ()
+) -> tuple[Picture, ...]:
+    """Up to ``count`` frames spread over ``video``, as JPEG, each with its time in seconds.
+
+    ``also``: further times (seconds) that must be shown, as evidence points to them.
+    """
     found = []
-    for frame in video.frames(video.sample_times(count)):
+    times = sorted({*video.sample_times(count), *also})
+    for frame in video.frames(times):
         picture = _small(frame, max_side)
         found.append(
             Picture(
@@ -70,7 +77,7 @@ def frames(video: Video, count: int, max_side: int = 480) -> tuple[Picture, ...]
                 scale=picture.width / frame.width,
             )
         )
-        if len(found) >= count:
+        if len(found) >= len(times):
             break
     return tuple(found)
 
