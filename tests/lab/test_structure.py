@@ -7,16 +7,8 @@ import pytest
 
 pytest.importorskip("cv2")
 
-from assay_lab.train.structure import (
-    EDITS,
-    as_image,
-    auc_interval,
-    blob,
-    edit,
-    encode,
-    isotonic,
-    prepared,
-)
+from assay_lab.forge.local_edits import EDITS, blob, edit, encode, prepared
+from assay_lab.train.structure import as_image, auc_interval, isotonic
 
 
 def scene(seed: int = 0) -> np.ndarray:

@@ -87,10 +87,10 @@ def look(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Colour histogram [64] (four steps a channel), smoothed by area-averaging, sum 1."""
     import cv2
 
-    small = cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_AREA), np.uint8)
     index = (small >> 6).astype(np.int64) @ np.array([16, 4, 1])
     counts = np.bincount(index.ravel(), minlength=64).astype(np.float32)
-    return counts / counts.sum()
+    return np.asarray(counts / counts.sum(), np.float32)
 
 
 def likeness(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
