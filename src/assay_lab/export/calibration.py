@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay_lab.benchmark.logistic import fit_logistic
-from assay_lab.benchmark.metrics import threshold_at_fpr
 
 Floats = NDArray[np.float64]
 
@@ -59,17 +58,18 @@ def to_probability(llr: Floats, prior: float = 0.5) -> Floats:
     return np.asarray(1 / (1 + np.exp(-odds)), dtype=np.float64)
 
 
-def conservative_threshold(real: Mapping[str, Floats], fpr: float, least: int = 50) -> float:
-    """Largest of the sources' own thresholds at ``fpr``, sources below ``least`` samples pooled.
+def conservative_threshold(real: Mapping[str, Floats], fpr: float, least: int = 25) -> float:
+    """Largest of the sources' own ``1 - fpr`` quantiles, sources below ``least`` samples pooled.
 
-    Holds on each validation source rather than on their average, which is what
-    an unseen source asks for.
+    Meant to hold on each validation source rather than on their average, which
+    is what an unseen source asks for. Quantiles are interpolated (type 7 of
+    Hyndman and Fan 1996).
     """
-    cuts = [threshold_at_fpr(v, fpr) for v in real.values() if len(v) >= least]
+    cuts = [float(np.quantile(v, 1 - fpr)) for v in real.values() if len(v) >= least]
     small = [v for v in real.values() if len(v) < least]
     if small:
-        cuts.append(threshold_at_fpr(np.concatenate(small), fpr))
-    return float(max(cuts))
+        cuts.append(float(np.quantile(np.concatenate(small), 1 - fpr)))
+    return float(np.nextafter(max(cuts), np.inf))
 
 
 def low_band(fake: Mapping[str, Floats], share: float = 0.02) -> float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,14 +41,19 @@ def write_onnx(
     )
 
 
-def run_onnx(path: Path, x: NDArray[np.float32], threads: int = 1) -> list[NDArray[np.float32]]:
-    """Outputs of the graph on ``x``, with ``threads`` intra-op threads on the CPU."""
+@functools.lru_cache(maxsize=4)
+def _session(path: str, digest: str, threads: int) -> Any:
     import onnxruntime as ort
 
+    del digest  # only part of the key: a file written anew is loaded anew
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return list(session.run(None, {"input": x}))
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def run_onnx(path: Path, x: NDArray[np.float32], threads: int = 1) -> list[NDArray[np.float32]]:
+    """Outputs of the graph on ``x``, with ``threads`` intra-op threads on the CPU."""
+    return list(_session(str(path), sha256(path), threads).run(None, {"input": x}))
 
 
 def check_parity(

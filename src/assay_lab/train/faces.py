@@ -396,6 +396,8 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--processes", type=int, default=1, help="processes that average their weights")
     p.add_argument("--rank", type=int, default=0, help=argparse.SUPPRESS)
     p.add_argument("--eval-every", type=int, default=500)
+    p.add_argument("--ramp", type=int, default=2000, help="steps until corruption is strongest")
+    p.add_argument("--freeze", type=int, default=0, help="blocks that are no longer trained")
     p.add_argument("--start", type=Path, help="checkpoint whose average is the starting point")
     p.add_argument("--fold", action="store_true", help="fold batch normalisation before training")
     a = p.parse_args(argv)
@@ -414,14 +416,17 @@ def main(argv: list[str] | None = None) -> None:
         fold_batchnorm(net)
     if a.start:
         net.load_state_dict(torch.load(a.start, map_location="cpu", weights_only=True)["average"])
+    if a.freeze:
+        net.freeze(a.freeze)
     plan = Plan(
-        a.steps, lr=a.lr, seed=a.seed, threads=a.threads, workers=a.workers,
+        a.steps, lr=a.lr, warmup=min(100, 1 + a.steps // 10), seed=a.seed,
+        threads=a.threads, workers=a.workers,
         device=a.device, eval_every=a.eval_every, peers=a.processes, rank=a.rank,
     )  # fmt: skip
     fit(
         net,
         loss,
-        functools.partial(Mix.__call__, Mix(cache, a.size, a.seed + 1_000_003 * a.rank)),
+        functools.partial(Mix.__call__, Mix(cache, a.size, a.seed + 1_000_003 * a.rank, a.ramp)),
         a.out,
         plan,
         evaluate=validator(cache, a.size, a.device),

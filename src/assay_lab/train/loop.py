@@ -125,7 +125,7 @@ def fit(
     torch.set_num_threads(plan.threads)
     device = torch.device(plan.device)
     net = net.to(device).to(memory_format=torch.channels_last)
-    average = copy.deepcopy(net).eval().requires_grad_(False)
+    average = copy.deepcopy(net).requires_grad_(False).eval()
     decay = [p for p in net.parameters() if p.ndim > 1]
     plain = [p for p in net.parameters() if p.ndim <= 1]
     groups = [

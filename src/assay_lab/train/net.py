@@ -81,6 +81,7 @@ class FaceNet(nn.Module):
 
     def __init__(self, drop_path: float = 0.1, dropout: float = 0.2) -> None:
         super().__init__()
+        self.frozen = 0
         self.middle = 1 + sum(s[0] for s in STAGES[1:5])  # blocks up to 1/16 with 112 channels
         self.stem = nn.Sequential(*_unit(3, 32, 3, 2), nn.ReLU6())
         blocks: list[nn.Module] = []
@@ -98,6 +99,20 @@ class FaceNet(nn.Module):
         self.where = nn.Conv2d(112, 1, 1)  # training only: dense supervision by forged masks
         nn.init.normal_(self.out.weight, std=0.01)
         nn.init.zeros_(self.out.bias)
+
+    def freeze(self, blocks: int) -> None:
+        """Train no longer the stem and the first ``blocks`` blocks, which cost the most."""
+        self.frozen = blocks
+        self.stem.requires_grad_(False)
+        self.blocks[:blocks].requires_grad_(False)
+
+    def train(self, mode: bool = True) -> FaceNet:
+        """As in torch; frozen layers keep their normalisation statistics."""
+        super().train(mode)
+        if self.frozen:
+            self.stem.eval()
+            self.blocks[: self.frozen].eval()
+        return self
 
     def training_outputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``logit [N]`` and mask logits ``[N, H/16, W/16]`` of the auxiliary head."""
