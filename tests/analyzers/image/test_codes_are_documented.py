@@ -10,7 +10,7 @@ PAGE = (ROOT / "docs/reference/findings-image.md").read_text("utf-8")
 MODULES = [
     *(
         ROOT / f"src/assay/analyzers/image/{name}.py"
-        for name in ("faces", "jpeg", "noise", "cfa", "copy_move", "spectrum")
+        for name in ("faces", "jpeg", "noise", "cfa", "copy_move", "spectrum", "synthetic")
     ),
     ROOT / "src/assay/analyzers/video/faces.py",
 ]
