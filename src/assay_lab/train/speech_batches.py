@@ -207,7 +207,7 @@ def clip_windows(x: NDArray[np.int16], limit: int = 2) -> NDArray[np.float32]:
 
 
 def split(
-    clips: Clips, validation: set[str], per_source: int = 120
+    clips: Clips, validation: set[str], per_source: int = 120, per_system: int = 40
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """(training mask, validation indices): held-out sources, of them unseen systems only."""
     train = np.array([r["source"] not in validation for r in clips.rows])
@@ -223,7 +223,7 @@ def split(
         if row["label"] == "fake" and row["system"] in seen:
             continue
         count[key] = count.get(key, 0) + 1
-        if count[key] <= (per_source if row["label"] == "real" else 40):
+        if count[key] <= (per_source if row["label"] == "real" else per_system):
             held.append(int(i))
     return train, np.array(sorted(held))
 

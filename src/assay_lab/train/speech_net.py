@@ -161,9 +161,10 @@ class WhisperNet(nn.Module):
     mel: Tensor
 
     def __init__(
-        self, blocks: int = 2, size: int = 384, heads: int = 6, dropout: float = 0.4
+        self, blocks: int = 2, size: int = 384, heads: int = 6, dropout: float = 0.2
     ) -> None:
         super().__init__()
+        self.size = size
         self.spectrum = Spectrum(400, 160)
         self.register_buffer(
             "mel", torch.from_numpy(mel_filters(16_000, 400, 80, 0.0, 8000.0)), False
@@ -189,25 +190,63 @@ class WhisperNet(nn.Module):
             log = torch.maximum(log, log.amax((1, 2), keepdim=True) - 8.0)
             return (log + 4.0) / 4.0
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``mask`` [N, 80, frames] of 0 and 1 hides parts in training."""
+    def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[N, 2 * size * blocks + 256]: mean and deviation over time of each block, then the pool.
+
+        ``mask`` [N, 80, frames] of 0 and 1 hides parts in training.
+        """
         v = self.view(x)
         if mask is not None:
             v = v * mask[..., : v.shape[2]]
         y = F.gelu(self.conv2(F.gelu(self.conv1(v)))).transpose(1, 2)
         y = y + self.place[: y.shape[1]]
         weight = torch.softmax(self.mix, 0)
-        total = weight[0] * F.layer_norm(y, y.shape[-1:])
+        total = weight[0] * F.layer_norm(y, (self.size,))
         found = []
         for i, block in enumerate(self.blocks):
             y = block(y)
-            z = F.layer_norm(y, y.shape[-1:])
+            z = F.layer_norm(y, (self.size,))
             total = total + weight[i + 1] * z
             mean = z.mean(1)
             found += [mean, ((z - mean[:, None]).square().mean(1) + 1e-5).sqrt()]
         found.append(self.pool(F.gelu(self.squash(total)).transpose(1, 2)))
-        out: Tensor = self.out(self.drop(self.scale(torch.cat(found, 1).float())))[:, 0]
+        return torch.cat(found, 1).float()
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        out: Tensor = self.out(self.drop(self.scale(self.features(x, mask))))[:, 0]
         return out
+
+    def warm_start(self, features: np.ndarray, weights: np.ndarray, shift: float) -> None:
+        """Set the whitening from ``features`` [n, F] and the last layer from a linear fit on
+        the whitened mean and deviation features."""
+        with torch.no_grad():
+            assert self.scale.running_mean is not None
+            assert self.scale.running_var is not None
+            self.scale.running_mean.copy_(torch.from_numpy(features.mean(0)))
+            self.scale.running_var.copy_(torch.from_numpy(features.var(0) + 1e-4))
+            self.out.weight.zero_()
+            self.out.weight[0, : len(weights)] = torch.from_numpy(weights.astype(np.float32))
+            self.out.bias.fill_(shift)
+
+    def set_linear(
+        self, mean: np.ndarray, deviation: np.ndarray, weights: np.ndarray, shift: float
+    ) -> None:
+        """Whitening and last layer for the mean and deviation features; the pool gets no weight."""
+        with torch.no_grad():
+            assert self.scale.running_mean is not None
+            assert self.scale.running_var is not None
+            count = len(weights)
+            self.scale.running_mean[:count] = torch.from_numpy(mean)
+            self.scale.running_var[:count] = torch.from_numpy(deviation**2)
+            self.out.weight.zero_()
+            self.out.weight[0, :count] = torch.from_numpy(weights)
+            self.out.bias.fill_(shift)
+
+    def train(self, mode: bool = True) -> WhisperNet:
+        """The whitening stays as :meth:`warm_start` set it."""
+        super().train(mode)
+        self.scale.eval()
+        return self
 
     def load_whisper(self, path: str | Path) -> None:
         """Fill stem, positions and blocks from the CTranslate2 ``model.bin``."""

@@ -21,7 +21,7 @@ __all__ = ["MODEL", "ScoredWindow", "Segment", "SyntheticSpeech", "pool", "score
 MODEL = "speech-v1"
 _BATCH = 8
 _MOST_WINDOWS = 1800  # an hour of speech at the usual hop; longer sounds get a longer hop
-_HOP_FRAMES = 62  # 2 s
+_HOP_FRAMES = 62  # 2 s; a window is 4 s
 _LIMITS = (
     "Systems of another kind than those it was trained on, and very good clones, may pass unseen; "
     "a low score is no proof that a human spoke.",
