@@ -20,8 +20,8 @@ __all__ = ["MODEL", "ScoredWindow", "Segment", "SyntheticSpeech", "pool", "score
 
 MODEL = "speech-v1"
 _BATCH = 8
-_MOST_WINDOWS = 1800  # an hour of speech at the usual hop; longer sounds get a longer hop
-_HOP_FRAMES = 62  # 2 s; a window is 4 s
+_MOST_WINDOWS = 1200  # an hour of speech at the usual hop; longer sounds get a longer hop
+_HOP_FRAMES = 100  # 3.2 s; a window is 4 s
 _LIMITS = (
     "Systems of another kind than those it was trained on, and very good clones, may pass unseen; "
     "a low score is no proof that a human spoke.",
@@ -118,7 +118,7 @@ class SyntheticSpeech:
         if not isinstance(media, Audio):
             raise TypeError("audio.synthetic looks at sound")
         card = store.card(MODEL)
-        stretch = max(1.0, media.duration / (_MOST_WINDOWS * 2.0))
+        stretch = max(1.0, media.duration / (_MOST_WINDOWS * 3.2))
         hop = min(125, round(_HOP_FRAMES * stretch))
         totals = SpeechWindows(hop)
         stream = scored(windows_of_speech(media.blocks(RATE), totals))

@@ -84,7 +84,7 @@ class SpeechWindows:
     of a second after their last sample was pushed.
     """
 
-    def __init__(self, hop: int = 62) -> None:
+    def __init__(self, hop: int = 100) -> None:
         if not 1 <= hop <= _SIZE:
             raise ValueError("hop must be 1 to 125 frames")
         self._hop = hop
