@@ -22,6 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from assay.models.card import InputSpec
+from assay.models.golden import seeded_input
 from assay_lab.benchmark.metrics import auc, eer, rate_at, tpr_at_fpr
 from assay_lab.benchmark.speech import Scorer
 from assay_lab.data.sound_corruptions import with_noise
@@ -36,11 +38,6 @@ from assay_lab.train.speech_batches import Clips, clip_windows, split
 Floats = NDArray[np.float64]
 WINDOW = 64_000
 VARIANTS = ("none", "wide-band codec", "narrow-band codec")
-RECIPE = (
-    "r = numpy.random.RandomState(seed); t = numpy.arange(64000) / 16000; f = r.uniform(90, 250); "
-    "x = sum(sin(2 pi k f t) / k for k = 1..20); x *= 0.5 + 0.5 * sin(2 pi r.uniform(2, 6) t); "
-    "x += 0.1 * r.uniform(-1, 1, 64000); x *= 0.1; float32 [1, 64000]"
-)
 MIT = (
     "Front ends under the MIT License: Copyright (c) Microsoft Corporation (Distill-MOS); "
     "Copyright (c) 2022 OpenAI (Whisper). Permission is hereby granted, free of charge, to any "
@@ -140,25 +137,17 @@ def halve(path: Path) -> None:
 
 
 def golden_input(seed: int) -> NDArray[np.float32]:
-    """The sound of :data:`RECIPE`."""
-    r = np.random.RandomState(seed)
-    t = np.arange(WINDOW) / RATE
-    f = r.uniform(90, 250)
-    x = np.zeros(WINDOW)
-    for k in range(1, 21):
-        x += np.sin(2 * np.pi * k * f * t) / k
-    x *= 0.5 + 0.5 * np.sin(2 * np.pi * r.uniform(2, 6) * t)
-    x += 0.1 * r.uniform(-1, 1, WINDOW)
-    return (x * 0.1).astype(np.float32)[None]
+    """A seeded sound, [1, 64000]."""
+    return seeded_input("hum", seed, InputSpec(kind="audio", rate=RATE, samples=WINDOW))
 
 
 def write_golden(model: Path, path: Path) -> None:
     """Logits of seeded sounds."""
     cases = [
-        {"recipe": "tone", "seed": s, "logit": float(run_onnx(model, golden_input(s))[0][0])}
+        {"input": "hum", "seed": s, "logit": float(run_onnx(model, golden_input(s))[0][0])}
         for s in range(6)
     ]
-    document = {"model": "speech-v1", "recipe": RECIPE, "cases": cases, "tolerance": 1e-4}
+    document = {"model": "speech-v1", "cases": cases, "tolerance": 1e-4}
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 

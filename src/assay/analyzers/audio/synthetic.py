@@ -102,8 +102,9 @@ class SyntheticSpeech:
             question="Is the speech synthetic, cloned or converted?",
             media=frozenset({MediaKind.AUDIO}),
             source=(
-                "Own network on the power spectrum and the first blocks of the Whisper encoder "
-                "(Radford et al. 2022); task as in ASVspoof 2021 (Liu et al. 2023)"
+                "Own linear classifiers on two frozen networks: the convolutions of Distill-MOS "
+                "(Stahl and Gamper 2025) and the first blocks of Whisper (Radford et al. 2022); "
+                "task as in ASVspoof 2021 (Liu et al. 2023)"
             ),
             limitations=_LIMITS,
             bears_on=frozenset({Question.SYNTHETIC_SPEECH}),
