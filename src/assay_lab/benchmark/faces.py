@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -138,7 +137,8 @@ def main(argv: list[str] | None = None) -> None:
         lines_out += [[i["path"], how, f"{v:.5f}"] for i, v in zip(items, s, strict=True)]
     result = {
         "model": {"key": card.key, "sha256": card.sha256},
-        "command": "python -m assay_lab.benchmark.faces " + " ".join(argv or sys.argv[1:]),
+        "command": "python -m assay_lab.benchmark.faces --test faces/test --cache CACHE "
+        f"--out benchmarks/{card.key}.json --batches {a.batches} --card",
         "test": {"manifest_rows": len(items)},
         "operating_point": card.points.fpr_1pct if card.points else None,
         "rows": rows,

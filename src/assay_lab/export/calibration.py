@@ -32,16 +32,18 @@ def stack(real: Mapping[str, Floats], fake: Mapping[str, Floats]) -> tuple[Float
 
 
 def calibrate(
-    real: Mapping[str, Floats], fake: Mapping[str, Floats], knots: int = 9
+    real: Mapping[str, Floats], fake: Mapping[str, Floats], knots: int = 9, copies: int = 1
 ) -> tuple[list[float], list[float]]:
     """Knots (score, llr): increasing scores, non-decreasing llr within +-log(n / 10).
 
-    n is the smaller class, so that no answer is stronger than the sample can show.
+    n is the smaller class, so that no answer is stronger than the sample can show;
+    ``copies`` says how often every picture occurs (plain and corrupted).
     """
     s, y, w = stack(real, fake)
     slope, shift = fit_logistic(s[:, None], y, weights=w)
     slope = max(float(slope), 1e-3)
-    bound = np.log(max(20.0, min(float((y == 0).sum()), float((y == 1).sum()))) / 10)
+    n = min(float((y == 0).sum()), float((y == 1).sum())) / copies
+    bound = np.log(max(20.0, n) / 10)
     low, high = (-bound - shift) / slope, (bound - shift) / slope
     at = np.linspace(low, high, knots)
     return [round(float(v), 5) for v in at], [round(float(v * slope + shift), 5) for v in at]

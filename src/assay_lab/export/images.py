@@ -245,7 +245,7 @@ def main(argv: list[str] | None = None) -> None:
         {k: np.concatenate(list(e.values())) for k, e in scores.items() if k.endswith(end)}
         for end in (":real", ":fake")
     ]
-    knots = cal.calibrate(every[0], every[1])
+    knots = cal.calibrate(every[0], every[1], copies=2)
     caught = m.rate_at(all_fake, strict)
     card = {
         "model": {
