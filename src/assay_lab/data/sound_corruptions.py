@@ -86,8 +86,8 @@ def through_codec(x: Floats, codec: Codec, bit_rate: int, sample_rate: int) -> F
                 out.mux(stream.encode(part))
             out.mux(stream.encode(None))
         box.seek(0)
-        parts = []
-        with av.open(box) as back:
+        parts: list[Floats] = []
+        with av.open(box, "r") as back:
             sound = back.streams.audio[0]
             rate = int(sound.rate)
             flat = av.AudioResampler(format="flt", layout="mono", rate=rate)
@@ -128,7 +128,7 @@ def low_pass(x: Floats, cutoff: float) -> Floats:
     """Steep zero-phase low-pass at ``cutoff`` Hz."""
     freq = np.fft.rfftfreq(x.size, 1 / RATE)
     edge = 1 / (1 + np.exp((freq - cutoff) / 60))
-    return np.fft.irfft(np.fft.rfft(x) * edge, x.size).astype(np.float32)
+    return np.asarray(np.fft.irfft(np.fft.rfft(x) * edge, x.size), np.float32)
 
 
 def with_noise(x: Floats, snr_db: float, rng: np.random.Generator, tilt: float = 0.5) -> Floats:
@@ -137,7 +137,7 @@ def with_noise(x: Floats, snr_db: float, rng: np.random.Generator, tilt: float =
     freq = np.fft.rfftfreq(x.size, 1 / RATE)
     noise = np.fft.irfft(white / np.maximum(freq, 20.0) ** tilt, x.size)
     gain = np.sqrt(np.square(x).mean() / (np.square(noise).mean() + 1e-12)) * 10 ** (-snr_db / 20)
-    return (x + gain * noise).astype(np.float32)
+    return np.asarray(x + gain * noise, np.float32)
 
 
 def room(x: Floats, rt60: float, rng: np.random.Generator, direct: float = 1.0) -> Floats:

@@ -137,7 +137,7 @@ def _decode_av(data: bytes, max_seconds: float) -> tuple[Floats, int]:
     parts: list[Floats] = []
     have = 0
     try:
-        with av.open(io.BytesIO(data)) as box:
+        with av.open(io.BytesIO(data), "r") as box:
             stream = box.streams.audio[0]
             rate = int(stream.rate)
             mixer = av.AudioResampler(format="flt", layout="mono", rate=rate)
