@@ -148,4 +148,4 @@ def room(x: Floats, rt60: float, rng: np.random.Generator, direct: float = 1.0) 
     tail[0] = direct
     total = 1 << int(x.size + size).bit_length()
     y = np.fft.irfft(np.fft.rfft(x, total) * np.fft.rfft(tail, total), total)[: x.size]
-    return (y * (np.abs(x).max() / (np.abs(y).max() + 1e-9))).astype(np.float32)
+    return np.asarray(y * (np.abs(x).max() / (np.abs(y).max() + 1e-9)), np.float32)
