@@ -54,7 +54,7 @@ def test_card_holds_together() -> None:
     assert found.points is not None
     assert found.points.low_band < found.points.fpr_5pct <= found.points.fpr_1pct
     bound = np.log(min(found.calibration.n_real, found.calibration.n_fake) / 10)
-    assert max(abs(v) for v in found.calibration.llr) <= bound + 1e-6
+    assert max(abs(v) for v in found.calibration.llr) <= bound + 1e-4
     assert {m.source for m in found.metrics if m.set == "test"} >= {"dfdc", "ciplab", "hardfake"}
     assert all(d["licence"] for d in found.data)
     assert found.limits
