@@ -20,6 +20,7 @@ BUILT_IN: tuple[str, ...] = (
     "assay.analyzers.provenance.jpeg_structure:JpegStructure",
     "assay.analyzers.provenance.container:Container",
     "assay.analyzers.image.faces:Faces",
+    "assay.analyzers.image.synthetic:SyntheticImage",
     "assay.analyzers.image.jpeg:JpegHistory",
     "assay.analyzers.image.noise:NoiseLevel",
     "assay.analyzers.image.cfa:ColourFilterArray",
