@@ -99,7 +99,10 @@ def read_manifest(source: Source, trust: TrustList) -> Manifest | Unreadable | N
             "verify_timestamp_trust": True, "verify_after_reading": True,
         },
         # Authorities for clocks stand apart, so that one of them cannot vouch for a signer.
-        "trust": {"trust_anchors": trust.signers or None, "user_anchors": trust.timestamps_only or None},
+        "trust": {
+            "trust_anchors": trust.signers or None,
+            "user_anchors": trust.timestamps_only or None,
+        },
     }  # fmt: skip
     try:
         with (
