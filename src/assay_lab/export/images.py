@@ -308,7 +308,9 @@ def main(argv: list[str] | None = None) -> None:
         "limits": {
             "sentences": [
                 *LIMITS,
-                "Validation, on sources never trained on, apart from held pictures of ImageNet and the camera set (Midjourney, GPT-image and SDXL were trained on through other sources; generators of "
+                "Validation, on sources never trained on, apart from held pictures of ImageNet "
+                "and the camera set (Midjourney, GPT-image and SDXL were trained on through other "
+                "sources; generators of "
                 + ", ".join(HELD_FAMILIES)
                 + f" altogether unseen): AUC {worth.value:.2f} (95 % {worth.low:.2f} to "
                 f"{worth.high:.2f}) on pairs of like size; at the 1 % point it finds "

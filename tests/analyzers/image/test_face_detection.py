@@ -7,7 +7,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from assay.analyzers.image.face_detection import _windows, detect_faces, overlap
+from assay.analyzers.image.face_detection import (
+    DetectedFace,
+    _windows,
+    detect_faces,
+    overlap,
+)
 from assay.analyzers.image.face_quality import _HEAD, measure, pose, unsuitable
 
 Pixels = NDArray[np.uint8]
@@ -146,3 +151,15 @@ def test_quality_reasons(photograph: Load) -> None:
         (0, face.box[1], 50, face.box[3]), face.landmarks - np.float32([225, 0]), face.score
     )
     assert unsuitable(measure(half, cut), least_size=48) == "face_cut_off"
+
+
+def test_a_face_turned_beyond_the_gate_is_not_judged() -> None:
+    pixels = np.full((200, 200, 3), 128, np.uint8)
+    pixels[::2, ::3] = 90
+    points = np.array([[80, 90], [120, 90], [100, 110], [85, 130], [115, 130]], np.float32)
+    turned = points.copy()
+    turned[2, 0] += 28  # 0.7 eye distances off
+    for landmarks, reason in ((points, None), (turned, "face_in_profile")):
+        face = DetectedFace(box=(60.0, 60.0, 80.0, 90.0), landmarks=landmarks, score=0.9)
+        quality = measure(pixels, face)
+        assert unsuitable(quality, least_size=40, most_turn=0.6) == reason

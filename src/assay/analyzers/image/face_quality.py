@@ -43,6 +43,7 @@ class FaceQuality:
     ``brightness``: median luma 0..255. ``dark`` and ``bright``: share of pixels with
     luma below 16 and above 250. ``yaw``, ``pitch``, ``roll``: degrees, 0 = frontal and
     upright, positive = turned towards the right of the picture, upwards, clockwise.
+    ``turn``: sideways distance of the nose from between the eyes, in eye distances.
     ``coverage``: share of the square around the face that lies in the picture, 0..1.
     """
 
@@ -52,6 +53,7 @@ class FaceQuality:
     dark: float
     bright: float
     yaw: float
+    turn: float
     pitch: float
     roll: float
     coverage: float
@@ -80,16 +82,20 @@ def measure(pixels: NDArray[np.uint8], face: DetectedFace) -> FaceQuality:
         dark=float((luma < 16).mean()),
         bright=float((luma > 250).mean()),
         yaw=yaw,
+        turn=_turn(face.landmarks),
         pitch=pitch,
         roll=roll,
         coverage=_coverage(face, width, height),
     )
 
 
-def unsuitable(quality: FaceQuality, *, least_size: float) -> str | None:
+def unsuitable(
+    quality: FaceQuality, *, least_size: float, most_turn: float = math.inf
+) -> str | None:
     """Code of the first reason (see :data:`REASONS`) not to judge a face, or ``None``.
 
-    ``least_size`` is the smallest face the network was validated on, px. The other
+    ``least_size`` is the smallest face the network was validated on, px, and ``most_turn``
+    the largest ``turn``. The other
     bounds are wide: they catch faces in which a person could not see much either.
     """
     if quality.size < least_size:
@@ -100,7 +106,7 @@ def unsuitable(quality: FaceQuality, *, least_size: float) -> str | None:
         return "face_too_dark"
     if quality.brightness > 250 or quality.bright > 0.5:
         return "face_overexposed"
-    if abs(quality.yaw) > 65:
+    if abs(quality.yaw) > 65 or quality.turn > most_turn:
         return "face_in_profile"
     if quality.sharpness < 0.08:
         return "face_blurred"
@@ -126,6 +132,13 @@ def pose(landmarks: NDArray[np.float32]) -> tuple[float, float, float]:
     pitch = math.degrees(math.atan2(-rotation[1, 2], rotation[2, 2]))
     roll = math.degrees(math.atan2(-rotation[0, 1], rotation[0, 0]))
     return yaw, pitch, roll
+
+
+def _turn(landmarks: NDArray[np.float32]) -> float:
+    """As the lab measures it when it sets the gate: sideways, whatever the roll."""
+    points = np.asarray(landmarks, np.float64)
+    eyes = float(np.hypot(*(points[1] - points[0])))
+    return float(abs(points[2, 0] - points[:2, 0].mean()) / max(eyes, 1.0))
 
 
 def _coverage(face: DetectedFace, width: int, height: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 
 from assay.analyzers.image import face_detection, face_quality, face_scoring
@@ -54,6 +55,7 @@ class Faces:
             )
         model = face_scoring.installed()
         least = model.gates.get("min_face_px", _LEAST_SIZE)
+        most = model.gates.get("max_turn", math.inf)
         findings: dict[int, Finding] = {}
         good: list[int] = []
         facts: list[dict[str, Json]] = []
@@ -61,7 +63,7 @@ class Faces:
             quality = face_quality.measure(media.pixels, face)
             measured = {k: round(v, 3) for k, v in asdict(quality).items()}
             facts.append({**face_scoring.face_facts(face), "quality": measured})
-            reason = face_quality.unsuitable(quality, least_size=least)
+            reason = face_quality.unsuitable(quality, least_size=least, most_turn=most)
             if reason is None:
                 good.append(i)
             else:

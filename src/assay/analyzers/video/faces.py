@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -87,7 +88,11 @@ class VideoFaces:
 
 def _judge(index: int, track: Track, model: Card, facts: dict[str, Json]) -> Finding:
     least = model.gates.get("min_face_px", _LEAST_SIZE)
-    reasons = [face_quality.unsuitable(s.quality, least_size=least) for s in track.sightings]
+    most = model.gates.get("max_turn", math.inf)
+    reasons = [
+        face_quality.unsuitable(s.quality, least_size=least, most_turn=most)
+        for s in track.sightings
+    ]
     good = [s for s, reason in zip(track.sightings, reasons, strict=True) if reason is None]
     data: dict[str, Json] = {
         **facts,
