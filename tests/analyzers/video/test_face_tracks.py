@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -199,3 +200,22 @@ def test_real_face_is_not_accused(video: Callable[[Sequence[Pixels]], Video]) ->
     answer = VideoFaces(frames=10).analyze(video(frames))
     assert isinstance(answer, tuple)
     assert all(f.claim is not Claim.MANIPULATED for f in answer)
+
+
+def test_a_long_video_keeps_its_faces(make: ModuleType, tmp_path: Path) -> None:
+    """Samples of a long video lie further apart than a face may be out of sight in a short one."""
+    path = make.video(
+        tmp_path / "long.mp4",
+        make.pan(60, 320, 240, step=1),
+        ticks=[150 * n for n in range(60)],  # six seconds apart
+    )
+    media = decode(path)
+    assert isinstance(media, Video)
+    assert media.duration > 300
+    answer = VideoFaces().analyze(media)
+    assert isinstance(answer, tuple)
+    assert [f.code for f in answer] == ["faces.track"]
+    start, end = answer[0].where.start, answer[0].where.end
+    assert start is not None
+    assert end is not None
+    assert end - start > 300

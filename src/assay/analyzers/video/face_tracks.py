@@ -1,8 +1,8 @@
 """Follows faces through sampled frames of a video.
 
-Sampled frames lie a fraction of a second apart, hence a face is followed by place
-(overlap of boxes, distance of landmarks) *and* by look (a small colour histogram), and
-never across a cut, where another face may stand at the old place.
+Sampled frames lie a fraction of a second apart, in long videos many seconds. A face is
+followed by place (overlap of boxes, distance of landmarks) *and* by look (a small colour
+histogram), and never across a cut, where another face may stand at the old place.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _MOST_FACES = 8  # a frame
 _CUT = 0.6  # likeness of two frames below which a cut lies between them
 _LIKE = 0.5  # least likeness of a face to its track
 _LONGEST_GAP = 2.0  # seconds a face may be unseen and still be the same track
+_STEPS = 1.6  # the same in distances of samples, where those lie further apart
 _FAR = 0.8  # distance of two faces in sizes of the face beyond which they are two
 _GROWTH = 1.7  # change of size beyond which they are two
 
@@ -58,8 +59,15 @@ class Track:
         return self.sightings[-1].time
 
 
-def follow(frames: Iterable[Image], cropper: Cropper) -> tuple[list[Track], int, tuple[float, ...]]:
-    """Tracks by first sighting, the number of frames looked at, and the times of cuts."""
+def follow(
+    frames: Iterable[Image], cropper: Cropper, *, spacing: float = 0.0
+) -> tuple[list[Track], int, tuple[float, ...]]:
+    """Tracks by first sighting, the number of frames looked at, and the times of cuts.
+
+    ``spacing``: seconds between two samples. In a long video it exceeds the time a face may
+    be out of sight, and would otherwise end every track after one sighting.
+    """
+    gap = max(_LONGEST_GAP, _STEPS * spacing)
     done: list[Track] = []
     open_: list[Track] = []
     cuts: list[float] = []
@@ -74,9 +82,9 @@ def follow(frames: Iterable[Image], cropper: Cropper) -> tuple[list[Track], int,
             done.extend(open_)
             open_ = []
         before = now
-        ended = [t for t in open_ if time - t.end > _LONGEST_GAP]
+        ended = [t for t in open_ if time - t.end > gap]
         done.extend(ended)
-        open_ = [t for t in open_ if time - t.end <= _LONGEST_GAP]
+        open_ = [t for t in open_ if time - t.end <= gap]
         _assign(open_, _sightings(frame, time, cropper))
     tracks = done + open_
     tracks.sort(key=lambda t: (t.start, t.sightings[0].face.box))
