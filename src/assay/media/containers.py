@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import av.container
     import av.stream
 
-__all__ = ["Survey", "Track", "codec_name", "opened", "pick", "seconds", "survey"]
+__all__ = ["Survey", "Track", "codec_name", "opened", "pick", "raw_packets", "seconds", "survey"]
 
 _MOST_PACKETS = 5_000_000  # of all tracks, in one reading
 _LONGEST_TAG = 4096
@@ -304,3 +304,19 @@ def stream_at(container: Any, track: Track, source: Source) -> Any:
     if stream.type != track.kind:
         raise Corrupt(source.path, "the file was changed while it was analysed")
     return cast(Any, stream)
+
+
+def raw_packets(container: Any, stream: Any) -> Iterator[Any]:
+    """Packets until the end or the first damage of the container (declared by the survey).
+
+    The last one is empty: it asks a decoder for what it still holds.
+    """
+    demuxer = container.demux(stream)
+    while True:
+        try:
+            packet = next(demuxer)
+        except StopIteration:
+            return
+        except Exception:  # noqa: BLE001
+            return
+        yield packet

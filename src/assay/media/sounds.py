@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from assay.errors import Corrupt
 from assay.limits import Limits
 from assay.media.audio import Audio
-from assay.media.containers import Survey, Track, codec_name, opened, stream_at
+from assay.media.containers import Survey, Track, codec_name, opened, raw_packets, stream_at
 from assay.media.foreign import mapped
 from assay.media.source import Source
 
@@ -101,14 +101,7 @@ def _first_frame(source: Source, track: Track, limits: Limits) -> _First:
 
 def _decoded(container: Any, stream: Any, track: Track) -> Iterator[Any]:
     errors = count = 0
-    demuxer = container.demux(stream)
-    while True:
-        try:
-            packet = next(demuxer)
-        except StopIteration:
-            return
-        except Exception:  # noqa: BLE001 - the survey has declared the damage
-            return
+    for packet in raw_packets(container, stream):
         if packet.size:
             count += 1
             if count > track.count:

@@ -20,6 +20,7 @@ from assay.media.containers import (
     Track,
     codec_name,
     opened,
+    raw_packets,
     seconds,
     seekable_keys,
     stream_at,
@@ -171,7 +172,7 @@ def _decoded(
     errors = 0
     position = -1
     context = stream.codec_context
-    for packet in _survivors(container, stream):
+    for packet in _filled(container, stream):
         position += 1
         if position >= track.count:
             break
@@ -195,18 +196,9 @@ def _decoded(
     yield from (f for f in rest if not f.is_corrupt)
 
 
-def _survivors(container: Any, stream: Any) -> Iterator[Any]:
-    """Packets until the end or the first damage of the container (declared by the survey)."""
-    demuxer = container.demux(stream)
-    while True:
-        try:
-            packet = next(demuxer)
-        except StopIteration:
-            return
-        except Exception:  # noqa: BLE001
-            return
-        if packet.size:
-            yield packet
+def _filled(container: Any, stream: Any) -> Iterator[Any]:
+    """Packets that hold something."""
+    return (packet for packet in raw_packets(container, stream) if packet.size)
 
 
 def _time(frame: Any, stream: Any) -> float | None:
@@ -395,7 +387,7 @@ class _Plan:
 def _packets(source: Source, track: Track, first: _First, limits: Limits) -> Iterator[Packet]:
     with opened(source, limits) as container, mapped(source.path, "read the video"):
         stream = stream_at(container, track, source)
-        for position, packet in enumerate(_survivors(container, stream)):
+        for position, packet in enumerate(_filled(container, stream)):
             if position >= track.count:
                 return
             base = packet.time_base

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from assay.analyzers.audio.runs import Run, SampleFacts, sample_facts
 from assay.analyzers.audio.splice import RATE, background_change, isolated_jumps
+from assay.analyzers.audio.times import clock
 from assay.analyzers.audio.windows import windows
 from assay.analyzers.protocol import AnalyzerInfo, Answer
 from assay.errors import ModelError
@@ -137,7 +138,7 @@ def _background(measured: list[Join], length: float) -> tuple[Finding, ...]:
     calibrated, accused = _weigh(score)
     if accused:
         because = (
-            f"Around {_clock(best.time)} the background noise changes its colour by "
+            f"Around {clock(best.time)} the background noise changes its colour by "
             f"{best.decibels:.0f} dB, more than in any of the unedited clips measured; two "
             "recordings may be joined there."
         )
@@ -145,7 +146,7 @@ def _background(measured: list[Join], length: float) -> tuple[Finding, ...]:
     else:
         because = (
             f"The background noise changes by {best.decibels:.0f} dB at most (around "
-            f"{_clock(best.time)}), as it does in unedited recordings. That does not exclude a cut."
+            f"{clock(best.time)}), as it does in unedited recordings. That does not exclude a cut."
         )
         where = Where()
     data: dict[str, Json] = {
@@ -208,7 +209,7 @@ def _jumps(measured: list[Join], length: float) -> tuple[Finding, ...]:
             kind=Kind.STRUCTURE,
             claim=Claim.NEUTRAL,
             because=(
-                f"The sound jumps {many} {_clock(time)}: one sample is off by "
+                f"The sound jumps {many} {clock(time)}: one sample is off by "
                 f"{math.exp(strength):.0f} times more than those around it. Listen there: a hard "
                 "cut does this, and so does a click or a lost packet."
             ),
@@ -266,14 +267,14 @@ def _inside(inside: list[Run], facts: SampleFacts, rate: int) -> Finding:
     start, end = shown.start / rate, (shown.start + shown.length) / rate
     if accused:
         because = (
-            f"From {_clock(start)} on the sound holds one value for {end - start:.2f} s and its "
+            f"From {clock(start)} on the sound holds one value for {end - start:.2f} s and its "
             "edge cuts into audible sound; nowhere else is it that still. A passage may have been "
             "blanked."
         )
     else:
         because = (
             f"The recording holds {count} {'stretch' if count == 1 else 'stretches'} of exact "
-            f"stillness inside, the longest {end - start:.2f} s at {_clock(start)}. A gate, voice "
+            f"stillness inside, the longest {end - start:.2f} s at {clock(start)}. A gate, voice "
             "chat or a codec does this, and so does an editor."
         )
     return Finding(
@@ -315,9 +316,3 @@ def _clipping(facts: SampleFacts, rate: int) -> tuple[Finding, ...]:
             data={"share": share, "peak": round(facts.peak, 5)},
         ),
     )
-
-
-def _clock(seconds: float) -> str:
-    """``75.25`` as ``1:15.2``."""
-    tenths = math.floor(seconds * 10)
-    return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"

@@ -8,6 +8,7 @@ from itertools import islice
 
 import numpy as np
 
+from assay.analyzers.audio.times import clock
 from assay.analyzers.audio.voice import MODEL as VOICE
 from assay.analyzers.audio.voice import RATE, SpeechWindows, Window, windows_of_speech
 from assay.analyzers.protocol import AnalyzerInfo, Answer
@@ -214,7 +215,7 @@ def _part(card: Card, segment: Segment) -> Finding:
         kind=Kind.MODEL,
         claim=Claim.NEUTRAL,
         because=(
-            f"Between {_clock(segment.start)} and {_clock(segment.end)} the speech sounds more "
+            f"Between {clock(segment.start)} and {clock(segment.end)} the speech sounds more "
             "machine-made than the rest. Listen to this part; it is a hint and does not count "
             "towards the verdict."
         ),
@@ -253,9 +254,3 @@ def _because(raw: float, points: OperatingPoints | None, seconds: float) -> str:
         f"The {amount} of speech lie where real and synthetic speech look alike to the network: "
         "no conclusion."
     )
-
-
-def _clock(seconds: float) -> str:
-    """``75.25`` as ``1:15.2``."""
-    tenths = int(seconds * 10)
-    return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"

@@ -36,11 +36,9 @@ class Boxes:
     handlers: list[tuple[str, str]] = field(default_factory=list)
     compressors: list[str] = field(default_factory=list)
     edits: list[list[tuple[int, int, int]]] = field(default_factory=list)
-    movie_scale: int = 0
     track_scales: list[int] = field(default_factory=list)
     created: datetime | None = None
     modified: datetime | None = None
-    unset_times: bool = False
     fragmented: bool = False
     damaged: bool = False
     keys: list[str] = field(default_factory=list)
@@ -153,11 +151,8 @@ def _leaf(kind: bytes, data: bytes, found: Boxes) -> None:
         found.brands = [_name(data[i : i + 4]) for i in range(8, min(len(data), 8 + 64) - 3, 4)]
     elif kind == b"mvhd":
         long = data[0] == 1
-        created, modified, found.movie_scale = struct.unpack_from(
-            ">QQI" if long else ">III", data, 4
-        )
+        created, modified, _ = struct.unpack_from(">QQI" if long else ">III", data, 4)
         found.created, found.modified = _time(created), _time(modified)
-        found.unset_times = not created
     elif kind == b"mdhd":
         found.track_scales.append(struct.unpack_from(">I", data, 20 if data[0] == 1 else 12)[0])
     elif kind == b"hdlr":
