@@ -23,6 +23,7 @@ __all__ = [
     "NotApplicable",
     "Question",
     "Series",
+    "Step",
     "Strength",
     "Where",
 ]
@@ -197,3 +198,15 @@ class NotApplicable:
     code: str
     reason: str
     question: Question | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """How far an analysis is: the stage that begins, the share done in [0, 1], and what the
+    analyzer before it, ``analyzer``, has found. Before fusion nothing of it is a verdict."""
+
+    stage: str
+    share: float
+    analyzer: str = ""
+    found: tuple[Mapping[str, str], ...] = ()
+    """Of each finding: ``code``, ``kind``, ``claim``, ``because``."""

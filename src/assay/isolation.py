@@ -27,6 +27,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from assay import errors
 from assay.errors import AnalysisCrashed, AnalysisTimeout, AssayError, MediaError
+from assay.findings import Step
 from assay.limits import Limits
 from assay.report.as_json import from_json, to_json
 from assay.report.document import Report
@@ -44,11 +45,12 @@ def analyze(
     prior: float = 0.5,
     limits: Limits | None = None,
     pictures: bool = True,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[Step], None] | None = None,
+    name: str = "",
 ) -> Report:
     """:func:`assay.analyze` in a child process of its own; see :class:`Analyst`."""
     with Analyst(limits) as analyst:
-        return analyst.analyze(path, prior=prior, pictures=pictures, progress=progress)
+        return analyst.analyze(path, prior=prior, pictures=pictures, progress=progress, name=name)
 
 
 class Analyst:
@@ -83,7 +85,8 @@ class Analyst:
         *,
         prior: float = 0.5,
         pictures: bool = True,
-        progress: Callable[[str], None] | None = None,
+        progress: Callable[[Step], None] | None = None,
+        name: str = "",
     ) -> Report:
         """Analyse ``path``; arguments as for :func:`assay.analyze`.
 
@@ -97,7 +100,7 @@ class Analyst:
         if self._done >= _RECYCLE_AFTER:
             self.close()
         child = self._ready(path)
-        request = {"path": os.fspath(path), "prior": prior, "pictures": pictures}
+        request = {"path": os.fspath(path), "prior": prior, "pictures": pictures, "name": name}
         assert child.stdin is not None
         try:
             child.stdin.write(json.dumps(request).encode() + b"\n")
@@ -110,7 +113,7 @@ class Analyst:
                 answer = self._next(path, deadline)
                 if "stage" in answer:
                     if progress is not None:
-                        progress(str(answer["stage"]))
+                        progress(_step(answer))
                 elif "error" in answer:
                     self._done += 1
                     raise _error(answer["error"], path)
@@ -197,6 +200,22 @@ class Analyst:
         raise AnalysisCrashed(f"{path}: the analysing process ended with {how}{detail}")
 
 
+def _step(answer: dict[str, Any]) -> Step:
+    """The child's word on how far it is, whatever it says."""
+    found = answer.get("found")
+    said = [f for f in found if isinstance(f, dict)] if isinstance(found, list) else []
+    share = answer.get("share")
+    return Step(
+        stage=str(answer["stage"])[:80],
+        share=float(share) if isinstance(share, int | float) else 0.0,
+        analyzer=str(answer.get("analyzer", ""))[:80],
+        found=tuple(
+            {key: str(f.get(key, ""))[:2000] for key in ("code", "kind", "claim", "because")}
+            for f in said[:50]
+        ),
+    )
+
+
 def _error(raw: Any, path: object) -> AssayError:
     """The child's error as one of ours; only names of our own tree are honoured."""
     name, cause = str(raw.get("type")), str(raw.get("cause"))
@@ -230,7 +249,8 @@ def _serve(limits: Limits) -> None:
                 prior=request["prior"],
                 limits=limits,
                 pictures=request["pictures"],
-                progress=lambda stage: say({"stage": stage}),
+                progress=lambda step: say(asdict(step)),
+                name=request["name"],
             )
             say({"report": to_json(report)})
         except MediaError as error:

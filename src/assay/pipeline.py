@@ -15,7 +15,7 @@ from assay import __version__
 from assay.analyzers.catalog import for_kind
 from assay.analyzers.protocol import Analyzer
 from assay.errors import AssayError
-from assay.findings import Finding, NotApplicable, Question
+from assay.findings import Finding, NotApplicable, Question, Step
 from assay.fusion import fuse
 from assay.limits import Limits
 from assay.media import Media, MediaKind, Video, decode, kind_of
@@ -24,7 +24,7 @@ from assay.report.document import Analysed, Coverage, Engine, Report, Skipped
 
 __all__ = ["analyze"]
 
-Progress = Callable[[str], None]
+Progress = Callable[[Step], None]
 
 
 def analyze(
@@ -35,6 +35,7 @@ def analyze(
     analyzers: Sequence[Analyzer] | None = None,
     pictures: bool = True,
     progress: Progress | None = None,
+    name: str = "",
 ) -> Report:
     """Analyse one file in this process. For files you do not trust see :mod:`assay.isolation`.
 
@@ -44,7 +45,8 @@ def analyze(
         limits: bounds on size and time, default :class:`Limits`.
         analyzers: which to run, default all of the catalog that suit the media.
         pictures: keep small pictures of the media in the report for its renderings.
-        progress: called with the name of each stage as it begins.
+        progress: called as each stage begins.
+        name: what the file is called, when it lies under another name.
 
     Raises:
         MediaError: the file cannot be read as media; names the file and the cause.
@@ -53,12 +55,12 @@ def analyze(
     if not 0.0 < prior < 1.0:
         raise ValueError(f"the prior must lie strictly between 0 and 1, got {prior!r}")
     limits = limits or Limits()
-    say = progress or (lambda stage: None)
+    say = progress or (lambda step: None)
     clock = time.perf_counter
     started = clock()
 
-    say("decode")
-    media = decode(path, limits)
+    say(Step(stage="decode", share=0.0))
+    media = decode(path, limits, name)
     decoded = clock()
 
     findings: list[tuple[str, Finding]] = []
@@ -79,9 +81,11 @@ def analyze(
             for a in heard
             if MediaKind.AUDIO in a.info.media and MediaKind.VIDEO not in a.info.media
         ]
-    for analyzer, subject in work:
+    last, told = "", 0
+    for done, (analyzer, subject) in enumerate(work):
         info = analyzer.info
-        say(info.name)
+        say(_step(info.name, (done + 1) / (len(work) + 2), last, findings[told:]))
+        last, told = info.name, len(findings)
         before = clock()
         try:
             answer = analyzer.analyze(subject)
@@ -109,7 +113,7 @@ def analyze(
         )
     looked = clock()
 
-    say("report")
+    say(_step("report", (len(work) + 1) / (len(work) + 2), last, findings[told:]))
     outcome = fuse(kind_of(media), findings, refusals, asked=asked, prior=prior)
     shown = assemble.pictures_of(media, outcome.evidence) if pictures else ()
     notes = media.notes
@@ -136,6 +140,14 @@ def analyze(
             "report": round(ended - looked, 4),
         },
     )
+
+
+def _step(stage: str, share: float, analyzer: str, found: Sequence[tuple[str, Finding]]) -> Step:
+    said = tuple(
+        {"code": f.code, "kind": str(f.kind), "claim": str(f.claim), "because": f.because}
+        for _, f in found[:50]
+    )
+    return Step(stage=stage, share=round(share, 3), analyzer=analyzer, found=said)
 
 
 def _config_hash(prior: float, limits: Limits, chosen: Sequence[Analyzer]) -> str:

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from assay.errors import AnalysisCrashed, AnalysisTimeout, Corrupt, MediaError, NotMedia
+from assay.findings import Step
 from assay.isolation import Analyst
 from assay.isolation import analyze as analyze_isolated
 from assay.limits import Limits
@@ -66,7 +67,7 @@ def test_death_during_the_analysis_is_named(picture: Path) -> None:
     with Analyst() as analyst:
         analyst.analyze(picture)
 
-        def kill(stage: str) -> None:
+        def kill(step: Step) -> None:
             assert analyst._child is not None
             os.kill(analyst._child.pid, signal.SIGKILL)
             time.sleep(0.2)
@@ -138,3 +139,18 @@ def test_two_analysts_side_by_side(picture: Path) -> None:
 def test_impossible_prior(picture: Path) -> None:
     with Analyst() as analyst, pytest.raises(ValueError, match="prior"):
         analyst.analyze(picture, prior=1.5)
+
+
+def test_steps_say_how_far_it_is_and_what_was_found(astronaut_png: Path) -> None:
+    steps: list[Step] = []
+    with Analyst() as analyst:
+        report = analyst.analyze(astronaut_png, progress=steps.append, name="Wedding photo.png")
+    assert report.media.name == "Wedding photo.png"
+    assert report.media.extension_matches
+    assert [s.stage for s in steps][:1] == ["decode"]
+    assert [s.stage for s in steps][-1:] == ["report"]
+    shares = [s.share for s in steps]
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] < shares[-1] < 1
+    told = {(s.analyzer, f["because"]) for s in steps for f in s.found}
+    assert told == {(e.analyzer, e.because) for e in report.evidence}

@@ -167,7 +167,7 @@ def _analyse(
                 item.path,
                 prior=options.prior,
                 pictures=options.pictures,
-                progress=lambda name: stage(item.path, name),
+                progress=lambda step: stage(item.path, step.stage),
             )
         except AssayError as error:
             return error

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["decode"]
 
 
-def decode(path: str | os.PathLike[str], limits: Limits | None = None) -> Media:
+def decode(path: str | os.PathLike[str], limits: Limits | None = None, name: str = "") -> Media:
     """Reads ``path`` and tells by its content whether it is a picture, a video or a sound.
 
     A picture is decoded at once; of a video and a sound the container is read through, the
@@ -25,7 +25,8 @@ def decode(path: str | os.PathLike[str], limits: Limits | None = None) -> Media:
     A container whose only picture is cover art is a sound.
 
     A picture that breaks off is ``Corrupt``, except a JPEG of which at least half is there;
-    videos and sounds that break off yield what is there. Notes declare it.
+    videos and sounds that break off yield what is there. Notes declare it. ``name`` is what
+    the file is called, when that is not the name under which it lies.
 
     Raises:
         NotMedia: missing, not a regular file, empty, unreadable, or not media.
@@ -34,7 +35,7 @@ def decode(path: str | os.PathLike[str], limits: Limits | None = None) -> Media:
         TooLarge: beyond ``limits``.
     """
     limits = limits or Limits()
-    source = open_source(path, limits)
+    source = open_source(path, limits, name)
     still = format_of(source).still
     if source.format == "gif":
         with reopen(source) as file:

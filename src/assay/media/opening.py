@@ -22,8 +22,10 @@ __all__ = ["format_of", "open_source", "reopen"]
 _CHUNK = 1024 * 1024
 
 
-def open_source(path: str | os.PathLike[str], limits: Limits) -> Source:
+def open_source(path: str | os.PathLike[str], limits: Limits, name: str = "") -> Source:
     """Reads ``path`` once: its size, its SHA-256 and, from the content, its format.
+
+    ``name`` is what its owner calls the file, when it lies under another name.
 
     Raises:
         NotMedia: missing, unreadable, not a regular file, empty, or not media.
@@ -54,7 +56,8 @@ def open_source(path: str | os.PathLike[str], limits: Limits) -> Source:
         size=size,
         format=found.name,
         mime=found.mime,
-        extension_matches=place.suffix.lower().removeprefix(".") in found.extensions,
+        extension_matches=Path(name or place).suffix.lower().removeprefix(".") in found.extensions,
+        given_name=name,
     )
 
 

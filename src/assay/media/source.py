@@ -23,10 +23,12 @@ class Source:
     format: str
     mime: str
     extension_matches: bool
+    given_name: str = ""
 
     @property
     def name(self) -> str:
-        return self.path.name
+        """What its owner calls the file, which need not be where it lies."""
+        return self.given_name or self.path.name
 
     def open(self) -> BinaryIO:
         """The bytes, read-only."""
