@@ -120,3 +120,33 @@ def models(
 def doctor() -> None:
     """Check the installation: libraries, models and their hashes, a self-test."""
     raise typer.Exit(status.doctor())
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port [8321].")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, max=64, help="Worker processes to start [1].")
+    ] = None,
+) -> None:
+    """Serve the web pages and the API, with workers, until interrupted."""
+    from assay.cli import serve as serving
+
+    raise typer.Exit(serving.serve(host=host, port=port, workers=workers))
+
+
+@app.command()
+def worker(
+    name: Annotated[
+        str | None, typer.Option(help="Name, unique in the fleet and the same at each start.")
+    ] = None,
+    at_once: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Files analysed at the same time [1].")
+    ] = None,
+    with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
+) -> None:
+    """Take analyses from the queue of a server, until interrupted."""
+    from assay.cli import serve as serving
+
+    raise typer.Exit(serving.worker(name=name, at_once=at_once, with_parent=with_parent))

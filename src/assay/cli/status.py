@@ -6,7 +6,6 @@ import json as jsonlib
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +14,7 @@ from assay import __version__
 from assay.analyzers.catalog import analyzers
 from assay.analyzers.provenance.trust import FOLDER, installed
 from assay.errors import AssayError
-from assay.models import Card, available, card
+from assay.models import available, card
 from assay.models.golden import check_golden
 from assay.models.store import verify
 
@@ -39,7 +38,7 @@ _LIBRARIES = (
 def models(*, json: bool) -> int:
     """Print the model cards. Returns the exit status."""
     if json:
-        print(jsonlib.dumps([_facts(card(key)) for key in available()], indent=2))
+        print(jsonlib.dumps([card(key).facts() for key in available()], indent=2))
         return 0
     console = Console(highlight=False)
     for key in available():
@@ -127,21 +126,3 @@ def doctor() -> int:
 
 def _three(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
-
-
-def _facts(found: Card) -> dict[str, Any]:
-    return {
-        "key": found.key,
-        "task": found.task,
-        "question": found.question,
-        "licence": found.licence,
-        "summary": found.summary,
-        "sha256": found.sha256,
-        "bytes": found.size,
-        "created": found.created,
-        "origin": found.origin,
-        "limits": list(found.limits),
-        "metrics": [
-            {name: getattr(m, name) for name in m.__dataclass_fields__} for m in found.metrics
-        ],
-    }

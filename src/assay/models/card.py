@@ -139,6 +139,24 @@ class Card:
             name=self.name, version=self.version, sha256=self.sha256, licence=self.licence
         )
 
+    def facts(self) -> dict[str, Any]:
+        """What a user should know of it, JSON-safe."""
+        return {
+            "key": self.key,
+            "task": self.task,
+            "question": self.question,
+            "licence": self.licence,
+            "summary": self.summary,
+            "sha256": self.sha256,
+            "bytes": self.size,
+            "created": self.created,
+            "origin": self.origin,
+            "limits": list(self.limits),
+            "metrics": [
+                {name: getattr(m, name) for name in m.__dataclass_fields__} for m in self.metrics
+            ],
+        }
+
 
 def read_card(folder: Path) -> Card:
     """Read ``folder/card.toml``.

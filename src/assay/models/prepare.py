@@ -14,12 +14,17 @@ __all__ = ["audio_windows", "face_square", "picture_tensor", "square_crop"]
 
 
 def face_square(
-    box: tuple[float, float, float, float], margin: float
+    box: tuple[float, float, float, float], margin: float, width: int, height: int
 ) -> tuple[float, float, float]:
-    """Square (left, top, side) around ``box`` (left, top, width, height), grown by ``margin``."""
-    left, top, width, height = box
-    side = margin * max(width, height)
-    return left + (width - side) / 2, top + (height - side) / 2, side
+    """Square (left, top, side) around ``box`` (left, top, width, height), grown by ``margin``.
+
+    It is moved into the picture of ``width`` x ``height`` px rather than filled up, and
+    never larger than its shorter side: no network has learned what lies outside.
+    """
+    left, top, wide, high = box
+    side = min(margin * max(wide, high), float(width), float(height))
+    left = min(max(left + (wide - side) / 2, 0.0), width - side)
+    return left, min(max(top + (high - side) / 2, 0.0), height - side), side
 
 
 def square_crop(

@@ -29,6 +29,7 @@ __all__ = [
     "get",
     "page",
     "progress",
+    "queued_by",
     "recall",
     "remember",
     "remove",
@@ -185,6 +186,14 @@ def counts(c: Connection, *, seen_by: User) -> dict[str, int]:
     query = _visible(select(analyses.c.status, func.count()), seen_by).group_by(analyses.c.status)
     found: dict[str, int] = dict(c.execute(query).tuples().all())
     return {status: found.get(status, 0) for status in STATUSES}
+
+
+def queued_by(c: Connection, owner_id: str) -> int:
+    """How many analyses of this user have not ended."""
+    query = select(func.count()).where(
+        analyses.c.owner_id == owner_id, analyses.c.status.in_(("queued", "running"))
+    )
+    return int(c.execute(query).scalar_one())
 
 
 def begin(c: Connection, ident: str, *, worker: str, at: float) -> Analysis | None:
