@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from PIL import Image as Pillow
@@ -15,10 +16,11 @@ _HERE = Path(__file__).parent
 SAMPLES = _HERE / "media" / "samples"
 
 
-def _load_make() -> ModuleType:
-    name = "assay_test_make"
+def _load(file: Path) -> ModuleType:
+    """A module of the tests that several folders use; the folders are no packages."""
+    name = f"assay_test_{file.stem}"
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, _HERE / "media" / "make.py")
+        spec = importlib.util.spec_from_file_location(name, file)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -30,7 +32,21 @@ def _load_make() -> ModuleType:
 @pytest.fixture(scope="session")
 def make() -> ModuleType:
     """The module ``tests/media/make.py``: functions that write media files."""
-    return _load_make()
+    return _load(_HERE / "media" / "make.py")
+
+
+@pytest.fixture(scope="session")
+def houses() -> ModuleType:
+    """The module ``tests/house.py``: real servers with real workers."""
+    return _load(_HERE / "house.py")
+
+
+@pytest.fixture(scope="session")
+def house(houses: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A server on loopback with one worker; every test brings its own users."""
+    made = houses.House(tmp_path_factory.mktemp("house"))
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")
