@@ -96,6 +96,7 @@ def worker(*, name: str | None, at_once: int | None, with_parent: bool) -> int:
         limits=replace(
             Limits(), timeout_seconds=settings.timeout_seconds, max_bytes=settings.max_upload_bytes
         ),
+        lease_seconds=settings.lease_seconds,
     ).run()
     return 0
 

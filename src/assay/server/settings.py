@@ -60,6 +60,12 @@ class Settings(BaseSettings):
         default=1, ge=1, le=64, description="Files that one worker analyses at the same time."
     )
     timeout_seconds: float = Field(default=900.0, ge=1, description="Time that one file may take.")
+    lease_seconds: float = Field(
+        default=30.0,
+        ge=1,
+        description="A worker that says nothing for so long loses its jobs to the others; the "
+        "same in the whole fleet.",
+    )
     max_upload_bytes: int = Field(
         default=2048 * _MIB, ge=1, description="Largest file that is accepted."
     )

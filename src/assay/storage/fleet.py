@@ -8,9 +8,8 @@ from sqlalchemy import Connection, insert, select, update
 
 from assay.storage.tables import workers
 
-__all__ = ["LEASE_SECONDS", "RENEW_SECONDS", "Worker", "join", "leave", "listed", "lost", "renew"]
+__all__ = ["LEASE_SECONDS", "Worker", "join", "leave", "listed", "lost", "renew"]
 
-RENEW_SECONDS = 5.0
 LEASE_SECONDS = 30.0
 
 
@@ -25,8 +24,8 @@ class Worker:
     seen_at: float
     stopped_at: float | None
 
-    def alive(self, at: float) -> bool:
-        return self.stopped_at is None and at - self.seen_at <= LEASE_SECONDS
+    def alive(self, at: float, lease: float = LEASE_SECONDS) -> bool:
+        return self.stopped_at is None and at - self.seen_at <= lease
 
 
 def join(c: Connection, ident: str, *, host: str, pid: int, at: float) -> None:
@@ -50,6 +49,6 @@ def listed(c: Connection) -> list[Worker]:
     return [Worker(**row) for row in c.execute(query).mappings()]
 
 
-def lost(c: Connection, at: float) -> list[str]:
+def lost(c: Connection, at: float, lease: float = LEASE_SECONDS) -> list[str]:
     """Ids of workers whose jobs another should take over."""
-    return [w.id for w in listed(c) if not w.alive(at)]
+    return [w.id for w in listed(c) if not w.alive(at, lease)]

@@ -73,10 +73,26 @@ def at_work() -> Here:
 @DBOS.workflow(name="analyze")
 def analyze(analysis_id: str) -> str:
     """Analyse one file. Answers how the analysis ended."""
-    return examine(analysis_id)
+    try:
+        return examine(analysis_id)
+    except Exception:
+        log.exception("analysis failed in the worker itself", extra={"analysis": analysis_id})
+        return give_up(analysis_id)
 
 
-@DBOS.step(name="examine")
+@DBOS.step(name="give_up", retries_allowed=True, max_attempts=5)
+def give_up(analysis_id: str) -> str:
+    """Our own mistake, not the file's; a row must not say "running" for ever."""
+    here = at_work()
+    with here.database.read() as c:
+        row = analyses.get(c, analysis_id)
+    if row is None:
+        return "deleted"
+    return _set_aside(here, row, "ServerError", "the server could not finish this analysis")
+
+
+# A database that is busy or away for a moment is worth another try.
+@DBOS.step(name="examine", retries_allowed=True, max_attempts=4, interval_seconds=1.0)
 def examine(analysis_id: str) -> str:
     """From the stored bytes to the stored report, or to the reason why there is none."""
     here = at_work()
@@ -84,10 +100,14 @@ def examine(analysis_id: str) -> str:
     try:
         while True:
             with here.database.write() as c:
-                row = analyses.begin(c, analysis_id, worker=here.worker, at=here.clock())
-                if row is None:
-                    return analyses.status_of(c, analysis_id) or "deleted"
-            if row.attempts > MOST_TRIES:
+                row = analyses.get(c, analysis_id)
+                if row is None or row.ended:
+                    return row.status if row else "deleted"
+                tried = row.attempts
+                if tried < MOST_TRIES:
+                    row = analyses.begin(c, analysis_id, worker=here.worker, at=here.clock())
+            assert row is not None
+            if tried >= MOST_TRIES:
                 cause = f"set aside after {MOST_TRIES} tries, each of which ended the worker"
                 return _set_aside(here, row, "AnalysisCrashed", cause)
             answer = _look(here, analyst, row)

@@ -33,7 +33,8 @@ class Worker:
     """Takes jobs from the queue of ``database`` and works ``at_once`` of them at a time.
 
     ``name`` must be unique in the fleet and, so that a restarted worker takes up its own
-    jobs at once, the same at each start. One worker per process: the queue's library keeps
+    jobs at once, the same at each start. A worker that says nothing for ``lease_seconds``
+    (alike in the whole fleet) loses its jobs to the others. One worker per process: the queue's library keeps
     its state in the process.
     """
 
@@ -45,10 +46,12 @@ class Worker:
         name: str,
         at_once: int = 1,
         limits: Limits | None = None,
+        lease_seconds: float = fleet.LEASE_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
         self._at_once = at_once
+        self._lease = lease_seconds
         self._analysts = [Analyst(limits) for _ in range(at_once)]
         idle: queue.SimpleQueue[Analyst] = queue.SimpleQueue()
         for analyst in self._analysts:
@@ -86,7 +89,7 @@ class Worker:
             DBOS.register_queue(
                 name,
                 worker_concurrency=many,
-                polling_interval_sec=0.25,
+                polling_interval_sec=0.1,
                 on_conflict="always_update",
             )
         for target in (self._renew, self._heed, self._sweep):
@@ -142,11 +145,11 @@ class Worker:
         at = self.here.clock()
         with self.here.database.write() as c:
             fleet.renew(c, self.name, at)
-            lost = [name for name in fleet.lost(c, at) if name != self.name]
+            lost = [name for name in fleet.lost(c, at, self._lease) if name != self.name]
         if lost:
             # Of the library's own surface only this asks for given executors.
             DBOS._recover_pending_workflows(lost)
-        return fleet.RENEW_SECONDS
+        return self._lease / 6
 
     def _heed(self) -> float:
         running = dict(self.here.running)
