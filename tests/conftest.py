@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -47,6 +49,30 @@ def house(houses: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Itera
     made = houses.House(tmp_path_factory.mktemp("house"))
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A private PostgreSQL server; ``.database()`` makes a new empty one and gives its URL.
+
+    Fails where the server's binaries are missing, unless the environment allows to skip.
+    """
+    module = _load(_HERE / "postgres.py")
+    if os.environ.get(module.SKIP) == "1":
+        pytest.skip(f"{module.SKIP} is set")
+    # Unix sockets have short paths; pytest's folders have long ones.
+    with tempfile.TemporaryDirectory(prefix="assay-pg-", ignore_cleanup_errors=True) as folder:
+        made = module.Server(Path(folder))
+        yield made
+        made.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'test.db'}"
+    return str(request.getfixturevalue("postgres").database())
 
 
 @pytest.fixture(scope="session")
