@@ -41,7 +41,13 @@ class House:
         )
         self.services: Services = make_services(self.settings)
         self._server = uvicorn.Server(
-            uvicorn.Config(make_app(self.services), port=0, log_config=None, access_log=False)
+            uvicorn.Config(
+                make_app(self.services),
+                port=0,
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=1,
+            )
         )
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
@@ -70,7 +76,6 @@ class House:
             process.kill()
             process.wait()
         self._server.should_exit = True
-        self._server.force_exit = True
         self._thread.join(timeout=10)
 
     def user(self, role: str = "analyst") -> accounts.User:

@@ -34,8 +34,8 @@ class Worker:
 
     ``name`` must be unique in the fleet and, so that a restarted worker takes up its own
     jobs at once, the same at each start. A worker that says nothing for ``lease_seconds``
-    (alike in the whole fleet) loses its jobs to the others. One worker per process: the queue's library keeps
-    its state in the process.
+    (alike in the whole fleet) loses its jobs to the others. One worker per process: the
+    queue's library keeps its state in the process.
     """
 
     def __init__(
