@@ -170,6 +170,7 @@ uploads = Table(  # resumable uploads under way
     Column("name", String(255), nullable=False),
     Column("length", BigInteger, nullable=False),
     Column("offset", BigInteger, nullable=False),
+    Column("sha256", String(64)),  # once it is complete
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
 )
