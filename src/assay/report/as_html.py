@@ -25,7 +25,7 @@ from assay.report.document import Report
 if TYPE_CHECKING:
     from jinja2 import Template
 
-__all__ = ["to_html"]
+__all__ = ["to_html", "view"]
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _MOST_EVIDENCE = 300
@@ -50,7 +50,7 @@ def to_html(report: Report) -> str:
     from jinja2 import TemplateError
 
     try:
-        return _template().render(_context(report))
+        return _template().render(view(report))
     except (TemplateError, OverflowError) as error:
         raise ReportError(f"the report cannot be rendered: {error}") from error
 
@@ -97,7 +97,8 @@ def _digest(content: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 
 
-def _context(report: Report) -> dict[str, Any]:
+def view(report: Report) -> dict[str, Any]:
+    """What a template is given to show ``report``; the pages of the server use it too."""
     evidence = report.evidence[:_MOST_EVIDENCE]
     anchors = {item.id: f"evidence-{n}" for n, item in enumerate(evidence, start=1)}
     items = {item.id: item for item in evidence}

@@ -146,7 +146,14 @@ def frames(report: Report) -> list[dict[str, Any]]:
                 for f in report.faces[:_MOST_ROWS]
                 if f.time is not None and abs(f.time - time) < 0.06
             ]
-        found.append({**_picture(picture), "time": wording.clock(time), "boxes": boxes})
+        found.append(
+            {
+                **_picture(picture),
+                "time": wording.clock(time),
+                "seconds": round(time, 3),
+                "boxes": boxes,
+            }
+        )
     return found
 
 
@@ -207,6 +214,7 @@ def _stretch(start: float, end: float, length: float) -> dict[str, str]:
         "x": f"{left}%",
         "w": f"{round(max(0.4, right - left), 3)}%",
         "from_to": f"{wording.clock(start)} to {wording.clock(end)}",
+        "seconds": f"{max(0.0, start):.3f}",
     }
 
 

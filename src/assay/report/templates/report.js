@@ -6,12 +6,12 @@
   if (opener) {
     opener.addEventListener("click", function () {
       const open = opener.getAttribute("aria-pressed") !== "true";
-      for (const d of document.querySelectorAll("main details")) d.open = open;
+      for (const d of document.querySelectorAll("main section details")) d.open = open;
       opener.setAttribute("aria-pressed", String(open));
     });
   }
   window.addEventListener("beforeprint", function () {
-    for (const d of document.querySelectorAll("main details")) d.open = true;
+    for (const d of document.querySelectorAll("main section details")) d.open = true;
   });
 
   const slider = document.getElementById("base-rate");
@@ -34,8 +34,8 @@
   const show = function () {
     const prior = touched ? back(Math.exp(Number(slider.value))) : given.prior;
     const at = (r) => back(odds(prior) * r);
-    const said = "At a base rate of " + percent(prior) + " the probability would be " +
-      percent(at(ratio)) + " (" + percent(at(low)) + " to " + percent(at(high)) + ").";
+    const values = { prior: prior, point: at(ratio), low: at(low), high: at(high) };
+    const said = slider.dataset.said.replace(/\{(\w+)\}/g, (_, n) => percent(values[n]));
     out.textContent = said;
     slider.setAttribute("aria-valuetext", said);
     const x = (p) => (100 * p).toFixed(3) + "%";
