@@ -28,6 +28,7 @@ from typing import Any, BinaryIO, NoReturn
 from assay import errors
 from assay.errors import AnalysisCrashed, AnalysisTimeout, AssayError, MediaError
 from assay.findings import Step
+from assay.fusion.outcome import Sensitivity
 from assay.limits import Limits
 from assay.report.as_json import from_json, to_json
 from assay.report.document import Report
@@ -47,6 +48,7 @@ def analyze(
     pictures: bool = True,
     progress: Callable[[Step], None] | None = None,
     name: str = "",
+    sensitivity: Sensitivity = Sensitivity.STANDARD,
 ) -> Report:
     """:func:`assay.analyze` in a child process of its own; see :class:`Analyst`."""
     with Analyst(limits) as analyst:
@@ -87,6 +89,7 @@ class Analyst:
         pictures: bool = True,
         progress: Callable[[Step], None] | None = None,
         name: str = "",
+        sensitivity: Sensitivity = Sensitivity.STANDARD,
     ) -> Report:
         """Analyse ``path``; arguments as for :func:`assay.analyze`.
 
@@ -100,7 +103,13 @@ class Analyst:
         if self._done >= _RECYCLE_AFTER:
             self.close()
         child = self._ready(path)
-        request = {"path": os.fspath(path), "prior": prior, "pictures": pictures, "name": name}
+        request = {
+            "path": os.fspath(path),
+            "prior": prior,
+            "pictures": pictures,
+            "name": name,
+            "sensitivity": sensitivity,
+        }
         assert child.stdin is not None
         try:
             child.stdin.write(json.dumps(request).encode() + b"\n")
@@ -251,6 +260,7 @@ def _serve(limits: Limits) -> None:
                 pictures=request["pictures"],
                 progress=lambda step: say(asdict(step)),
                 name=request["name"],
+                sensitivity=Sensitivity(request["sensitivity"]),
             )
             say({"report": to_json(report)})
         except MediaError as error:

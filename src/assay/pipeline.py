@@ -16,7 +16,7 @@ from assay.analyzers.catalog import for_kind
 from assay.analyzers.protocol import Analyzer
 from assay.errors import AssayError
 from assay.findings import Finding, NotApplicable, Question, Step
-from assay.fusion import fuse
+from assay.fusion import Sensitivity, fuse
 from assay.limits import Limits
 from assay.media import Media, MediaKind, Video, decode, kind_of
 from assay.report import assemble
@@ -36,6 +36,7 @@ def analyze(
     pictures: bool = True,
     progress: Progress | None = None,
     name: str = "",
+    sensitivity: Sensitivity | str = Sensitivity.STANDARD,
 ) -> Report:
     """Analyse one file in this process. For files you do not trust see :mod:`assay.isolation`.
 
@@ -47,13 +48,16 @@ def analyze(
         pictures: keep small pictures of the media in the report for its renderings.
         progress: called as each stage begins.
         name: what the file is called, when it lies under another name.
+        sensitivity: ``standard`` flags what 1 % of authentic items would reach, ``high``
+            calls suspicious what 5 % would.
 
     Raises:
         MediaError: the file cannot be read as media; names the file and the cause.
-        ValueError: ``prior`` out of range.
+        ValueError: ``prior`` out of range, or no such ``sensitivity``.
     """
     if not 0.0 < prior < 1.0:
         raise ValueError(f"the prior must lie strictly between 0 and 1, got {prior!r}")
+    sensitivity = Sensitivity(sensitivity)
     limits = limits or Limits()
     say = progress or (lambda step: None)
     clock = time.perf_counter
@@ -114,7 +118,9 @@ def analyze(
     looked = clock()
 
     say(_step("report", (len(work) + 1) / (len(work) + 2), last, findings[told:]))
-    outcome = fuse(kind_of(media), findings, refusals, asked=asked, prior=prior)
+    outcome = fuse(
+        kind_of(media), findings, refusals, asked=asked, prior=prior, sensitivity=sensitivity
+    )
     shown = assemble.pictures_of(media, outcome.evidence) if pictures else ()
     notes = media.notes
     if isinstance(media, Video) and media.sound is not None:
@@ -131,7 +137,7 @@ def analyze(
         pictures=shown,
         engine=Engine(
             version=__version__,
-            config_sha256=_config_hash(prior, limits, chosen),
+            config_sha256=_config_hash(prior, limits, chosen, sensitivity),
             models=assemble.models_in(outcome.evidence),
         ),
         timing={
@@ -150,10 +156,13 @@ def _step(stage: str, share: float, analyzer: str, found: Sequence[tuple[str, Fi
     return Step(stage=stage, share=round(share, 3), analyzer=analyzer, found=said)
 
 
-def _config_hash(prior: float, limits: Limits, chosen: Sequence[Analyzer]) -> str:
+def _config_hash(
+    prior: float, limits: Limits, chosen: Sequence[Analyzer], sensitivity: Sensitivity
+) -> str:
     """Equal for two runs that would treat the same file the same way."""
     config = {
         "prior": prior,
+        "sensitivity": sensitivity,
         "limits": asdict(limits),
         "analyzers": [[a.info.name, a.info.version, list(a.info.models)] for a in chosen],
         "engine": __version__,

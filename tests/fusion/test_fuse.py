@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.findings import Claim, Finding, Kind, NotApplicable, Question, Strength
-from assay.fusion import Verdict, fuse
+from assay.fusion import Sensitivity, Verdict, fuse
 from assay.media import MediaKind
 from assay.models import Calibration, OperatingPoints, store
 from assay.models.card import Card, InputSpec
@@ -218,3 +218,21 @@ def test_one_refusal_does_not_close_a_question_that_another_looked_into() -> Non
     kept = fuse(MediaKind.IMAGE, [net(-4, WHOLE)], [refusal], asked=[LOCAL])
     assert LOCAL not in {h.question for h in dropped.hypotheses}
     assert LOCAL in {h.question for h in kept.hypotheses}
+
+
+def test_high_sensitivity_makes_suspicious_and_never_convicts() -> None:
+    item = net(2.5, FACE)
+    usual = fuse(MediaKind.IMAGE, [item], prior=0.01)
+    high = fuse(MediaKind.IMAGE, [item], prior=0.01, sensitivity=Sensitivity.HIGH)
+    assert usual.verdict is Verdict.INCONCLUSIVE
+    assert high.verdict is Verdict.SUSPICIOUS
+    assert high.probability == usual.probability
+    assert (usual.decision.stated_fpr, high.decision.stated_fpr) == (0.01, 0.05)
+    assert high.decision.stated_fnr is None
+    assert fuse(MediaKind.IMAGE, [item], prior=0.9, sensitivity=Sensitivity.HIGH).verdict is (
+        Verdict.SUSPICIOUS
+    )
+    strict = [net(3.1, FACE)]
+    for sensitivity in Sensitivity:
+        verdict = fuse(MediaKind.IMAGE, strict, prior=0.9, sensitivity=sensitivity).verdict
+        assert verdict is Verdict.MANIPULATED

@@ -23,6 +23,7 @@ from assay.report.as_html import to_html
 from assay.report.as_json import load, to_json
 from assay.report.as_text import to_text
 from assay.report.document import (
+    SCHEMA_VERSION,
     Analysed,
     Attribution,
     Conflict,
@@ -66,7 +67,7 @@ def _weighed(report: Report, *hypotheses: Hypothesis) -> Report:
 
 def _report(name: str, media: MediaFacts, **given: object) -> Report:
     plain: dict[str, object] = {
-        "schema_version": "1.0",
+        "schema_version": SCHEMA_VERSION,
         "analysis_id": f"{name:0<32.32}",
         "created_at": "2026-11-24T12:00:00+00:00",
         "media": media,

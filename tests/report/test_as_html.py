@@ -155,7 +155,10 @@ def _poisoned(value: Any, payload: str, path: str = "") -> Any:
         }
     if isinstance(value, list):
         return [_poisoned(inner, payload, path) for inner in value]
-    kept = ("schema_version", "verdict", "kind", "claim", "strength", "question", "role", "data")
+    kept = (
+        *("schema_version", "verdict", "kind", "claim", "strength", "question", "role", "data"),
+        "sensitivity",
+    )
     if isinstance(value, str):
         name = path.rsplit(".", 1)[-1]
         analysed = ".coverage.analysed.question" in path or ".media.kind" in path

@@ -18,11 +18,16 @@ from assay.errors import ReportError
 from assay.findings import Grid, Series, Where
 from assay.report import as_json, codec
 from assay.report.as_json import from_json, load, to_json
-from assay.report.document import Evidence, Report
+from assay.report.document import SCHEMA_VERSION, Evidence, Report
 
 _NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 # Undecodable bytes of a file name stand as lone low surrogates.
-_TEXTS = st.text(st.one_of(st.characters(), st.integers(0xDC80, 0xDCFF).map(chr)), max_size=12)
+# Halves of surrogates as file names bring them (PEP 383); a pair of halves is one character
+# to JSON, so no first halves.
+_TEXTS = st.text(
+    st.one_of(st.characters(exclude_categories=("Cs",)), st.integers(0xDC80, 0xDCFF).map(chr)),
+    max_size=12,
+)
 _VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), _NUMBERS, _TEXTS),
     lambda inner: st.one_of(
@@ -74,7 +79,7 @@ def _anything(kind: Any) -> st.SearchStrategy[Any]:
     if dataclasses.is_dataclass(kind):
         fields = {n: _anything(h) for n, h in codec.field_types(kind).items()}
         if kind is Report:
-            fields["schema_version"] = st.just("1.0")
+            fields["schema_version"] = st.just(SCHEMA_VERSION)
         return st.builds(kind, **fields)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return st.sampled_from(kind)
@@ -138,7 +143,7 @@ def _edited(report: Report, *path: str | int, to: Any) -> str:
         (("engine",), None, "report.engine: expected an object"),
         (("surprise",), 1, "report: unknown field 'surprise'"),
         (("media", "surprise"), 1, "report.media: unknown field 'surprise'"),
-        (("schema_version",), "2.0", "cannot be read by a reader of 1.0"),
+        (("schema_version",), "2.0", "cannot be read by a reader of 1.1"),
         (("schema_version",), "0.9", "cannot be read"),
         (("schema_version",), 1.0, "report.schema_version"),
         (("schema_version",), "1", "report.schema_version"),

@@ -10,6 +10,7 @@ import typer
 
 from assay import __version__
 from assay.cli import batch, status
+from assay.fusion.outcome import Sensitivity
 
 __all__ = ["app"]
 
@@ -68,6 +69,13 @@ def analyze(
             help="Probability, before looking, that such a file is not authentic.",
         ),
     ] = 0.5,
+    sensitivity: Annotated[
+        Sensitivity,
+        typer.Option(
+            help="standard: flag what 1 % of authentic files reach; high: also call "
+            "suspicious what 5 % reach."
+        ),
+    ] = Sensitivity.STANDARD,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show every piece of evidence with its limits.")
     ] = False,
@@ -89,10 +97,58 @@ def analyze(
                 recursive=recursive,
                 jobs=jobs,
                 prior=prior,
+                sensitivity=sensitivity,
                 explain=explain,
                 pictures=pictures,
                 timeout=timeout,
             ),
+        )
+    )
+
+
+@app.command()
+def listen(
+    path: Annotated[
+        str, typer.Argument(help="A file, a named pipe, or - for standard input.")
+    ] = "-",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    every: Annotated[
+        float, typer.Option(min=0.25, max=3600.0, help="Seconds of sound between two lines.")
+    ] = 1.0,
+    span: Annotated[
+        float, typer.Option(min=8.0, max=3600.0, help="Seconds of sound that a line is about.")
+    ] = 60.0,
+    prior: Annotated[
+        float,
+        typer.Option(
+            min=0.0001, max=0.9999, help="Probability, before listening, that it is not authentic."
+        ),
+    ] = 0.5,
+    pcm: Annotated[
+        str,
+        typer.Option(
+            help="Samples without a header, coded as s16le, s16be, s24le, s32le, f32le, u8, alaw "
+            "or mulaw."
+        ),
+    ] = "",
+    rate: Annotated[int, typer.Option(help="Sample rate in Hz, with --pcm.")] = 16_000,
+    channels: Annotated[int, typer.Option(help="Interleaved channels, with --pcm.")] = 1,
+) -> None:
+    """Judge speech while it is heard, from a pipe, a file or standard input."""
+    from assay.cli import listen as listening
+
+    raise typer.Exit(
+        listening.listen(
+            listening.Options(
+                path=path,
+                json=json,
+                every=every,
+                span=span,
+                prior=prior,
+                pcm=pcm,
+                rate=rate,
+                channels=channels,
+            )  # fmt: skip
         )
     )
 

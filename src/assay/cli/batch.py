@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from assay.errors import AssayError, MediaError, NotMedia, ReportError
+from assay.fusion.outcome import Sensitivity
 from assay.isolation import Analyst
 from assay.limits import Limits
 from assay.report.as_html import to_html
@@ -40,6 +41,7 @@ class Options:
     recursive: bool = False
     jobs: int = 1
     prior: float = 0.5
+    sensitivity: Sensitivity = Sensitivity.STANDARD
     explain: bool = False
     pictures: bool = True
     timeout: float = 900.0
@@ -166,6 +168,7 @@ def _analyse(
             return analyst.analyze(
                 item.path,
                 prior=options.prior,
+                sensitivity=options.sensitivity,
                 pictures=options.pictures,
                 progress=lambda step: stage(item.path, step.stage),
             )

@@ -17,6 +17,7 @@ from assay.fusion.outcome import (
     Interval,
     Outcome,
     Scope,
+    Sensitivity,
     Verdict,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "Interval",
     "Outcome",
     "Scope",
+    "Sensitivity",
     "Verdict",
     "fuse",
 ]

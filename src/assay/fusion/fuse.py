@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from assay.findings import Finding, Kind, NotApplicable, Question, Where
 from assay.fusion.calibration import SPREAD, evidence_llr, posterior, question_llr, shares
-from assay.fusion.outcome import Evidence, Hypothesis, Interval, Outcome
+from assay.fusion.outcome import Evidence, Hypothesis, Interval, Outcome, Sensitivity
 from assay.fusion.scope import applicable, scope_of
 from assay.fusion.verdict import conflicts_in, decide
 from assay.media import MediaKind
@@ -24,6 +24,7 @@ def fuse(
     *,
     asked: Iterable[Question] = (),
     prior: float = 0.5,
+    sensitivity: Sensitivity = Sensitivity.STANDARD,
 ) -> Outcome:
     """Weigh ``findings``, given as (analyzer name, finding), about one item.
 
@@ -37,6 +38,7 @@ def fuse(
             it is among ``asked``.
         asked: questions that some analyzer looked into, with or without a finding.
         prior: probability, before looking, that such an item is not authentic; in (0, 1).
+        sensitivity: from which operating point of a network the item is flagged.
 
     Raises:
         ValueError: ``prior`` is not strictly between 0 and 1.
@@ -66,7 +68,7 @@ def fuse(
             high=posterior(hypotheses, prior, shift=+SPREAD),
         )
     conflicts = conflicts_in(evidence)
-    ruling = decide(evidence, hypotheses, refusals, conflicts, probability)
+    ruling = decide(evidence, hypotheses, refusals, conflicts, probability, sensitivity)
     return Outcome(
         verdict=ruling.verdict,
         headline=ruling.headline,

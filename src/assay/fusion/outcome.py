@@ -16,6 +16,7 @@ __all__ = [
     "Interval",
     "Outcome",
     "Scope",
+    "Sensitivity",
     "Verdict",
 ]
 
@@ -39,19 +40,27 @@ class Interval:
     high: float
 
 
+class Sensitivity(StrEnum):
+    """From which operating point of a network an item is flagged."""
+
+    STANDARD = "standard"  # 1 % of authentic items
+    HIGH = "high"  # 5 %; between the two points an item is suspicious, never more
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """How the verdict was reached.
 
-    ``stated_fpr``: share of authentic items of unseen sources expected to be called
-    manipulated or synthetic by the tests that ran; ``stated_fnr``: share of the
-    fakes of the validation data that those tests miss. ``None`` when no calibrated
-    test ran.
+    ``stated_fpr``: share of authentic items of unseen sources expected to be flagged by
+    the tests that ran: called manipulated or synthetic, or with ``high`` sensitivity at
+    least suspicious; ``stated_fnr``: share of the fakes of the validation data that those
+    tests miss. ``None`` when no calibrated test ran, or the rate was not measured.
     """
 
     policy: str
     stated_fpr: float | None
     stated_fnr: float | None
+    sensitivity: Sensitivity = Sensitivity.STANDARD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ Policy ``assay-1``, first rule that applies:
    have been planted, which the headline says.
 3. A network at or above its 1 % false-positive point gives ``manipulated`` or
    ``synthetic`` when the probability is at least one half, else ``suspicious``.
-4. A probability of at least .75, or a strong fact short of a verdict, is ``suspicious``.
+4. A probability of at least .75, or a strong fact short of a verdict, is ``suspicious``;
+   with ``high`` sensitivity also a network at or above its 5 % point.
 5. ``authentic`` needs every applicable question tested, every network in its low band,
    and a probability of at most .10.
 6. Otherwise ``inconclusive``; with no calibrated test and no fact, ``not_applicable``.
@@ -22,7 +23,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from assay.findings import Claim, Kind, NotApplicable, Question, Strength
-from assay.fusion.outcome import Conflict, Decision, Evidence, Hypothesis, Verdict
+from assay.fusion.outcome import (
+    Conflict,
+    Decision,
+    Evidence,
+    Hypothesis,
+    Sensitivity,
+    Verdict,
+)
 from assay.models import OperatingPoints, card
 
 __all__ = ["POLICY", "Ruling", "conflicts_in", "decide"]
@@ -114,15 +122,18 @@ def decide(
     refusals: Sequence[NotApplicable],
     conflicts: Sequence[Conflict],
     probability: float | None,
+    sensitivity: Sensitivity = Sensitivity.STANDARD,
 ) -> Ruling:
     """Apply the policy of this module."""
-    verdict, headline, reasons = _rule(evidence, hypotheses, refusals, conflicts, probability)
+    verdict, headline, reasons = _rule(
+        evidence, hypotheses, refusals, conflicts, probability, sensitivity
+    )
     reasons += [f"Not tested: {_WHAT[h.question]}." for h in hypotheses if not h.tested]
     return Ruling(
         verdict=verdict,
         headline=headline,
         reasons=tuple(dict.fromkeys(reasons)),
-        decision=_error_rates(evidence, hypotheses),
+        decision=_error_rates(evidence, hypotheses, sensitivity),
     )
 
 
@@ -132,6 +143,7 @@ def _rule(
     refusals: Sequence[NotApplicable],
     conflicts: Sequence[Conflict],
     probability: float | None,
+    sensitivity: Sensitivity,
 ) -> tuple[Verdict, str, list[str]]:
     decisive = [e for e in evidence if e.strength is Strength.DECISIVE]
     strong = [e for e in evidence if e.strength is Strength.STRONG]
@@ -192,6 +204,8 @@ def _rule(
         )
 
     doubts = [e for e in strong if e.claim in (Claim.MANIPULATED, Claim.SYNTHETIC)]
+    if sensitivity is Sensitivity.HIGH:
+        doubts += [e for e in evidence if _flagged(e, sensitivity)]
     if doubts or (probability is not None and probability >= _SUSPICIOUS):
         leading_doubts = doubts or [e for e in evidence if (e.llr or 0) >= _CLEAR]
         return (
@@ -240,9 +254,12 @@ def _points(item: Evidence) -> OperatingPoints | None:
     return card(item.curve).points
 
 
-def _flagged(item: Evidence) -> bool:
+def _flagged(item: Evidence, sensitivity: Sensitivity = Sensitivity.STANDARD) -> bool:
     points = _points(item)
-    return points is not None and item.raw_score is not None and item.raw_score >= points.fpr_1pct
+    if points is None or item.raw_score is None:
+        return False
+    strict = sensitivity is Sensitivity.STANDARD
+    return item.raw_score >= (points.fpr_1pct if strict else points.fpr_5pct)
 
 
 def _all_in_low_band(evidence: Sequence[Evidence]) -> bool:
@@ -253,7 +270,9 @@ def _all_in_low_band(evidence: Sequence[Evidence]) -> bool:
     )
 
 
-def _error_rates(evidence: Sequence[Evidence], hypotheses: Sequence[Hypothesis]) -> Decision:
+def _error_rates(
+    evidence: Sequence[Evidence], hypotheses: Sequence[Hypothesis], sensitivity: Sensitivity
+) -> Decision:
     """Rates of the networks that spoke: false alarms add up, misses are averaged by share.
 
     Several faces are several chances of a false alarm, hence the count of tested items.
@@ -265,10 +284,16 @@ def _error_rates(evidence: Sequence[Evidence], hypotheses: Sequence[Hypothesis])
         points = _points(item)
         if points is None or item.question is None or item.raw_score is None:
             continue
-        fpr += 0.01
+        fpr += 0.01 if sensitivity is Sensitivity.STANDARD else 0.05
         seen[item.question] = max(seen.get(item.question, 0.0), points.tpr_at_fpr_1pct)
     if not seen:
-        return Decision(policy=POLICY, stated_fpr=None, stated_fnr=None)
+        return Decision(policy=POLICY, stated_fpr=None, stated_fnr=None, sensitivity=sensitivity)
     for hypothesis in hypotheses:
         caught += hypothesis.share * seen.get(hypothesis.question, 0.0)
-    return Decision(policy=POLICY, stated_fpr=min(1.0, fpr), stated_fnr=1.0 - caught)
+    return Decision(
+        policy=POLICY,
+        stated_fpr=min(1.0, fpr),
+        # Cards state how many fakes are caught at the 1 % point only.
+        stated_fnr=1.0 - caught if sensitivity is Sensitivity.STANDARD else None,
+        sensitivity=sensitivity,
+    )

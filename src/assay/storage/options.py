@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
+from assay.fusion.outcome import Sensitivity
 from assay.storage.tables import options
 
 __all__ = ["Options", "change", "load"]
@@ -18,6 +19,7 @@ class Options:
 
     ``retention_days``: media are deleted so many days after the upload, 0 = at once when
     the analysis ends, ``None`` = kept. ``prior``: base rate where a request names none.
+    ``sensitivity``: operating point, see :class:`assay.fusion.Sensitivity`.
     ``review_above``: probability from which a result is put before a human, ``None`` =
     only on request.
     """
@@ -26,10 +28,12 @@ class Options:
     prior: float = 0.5
     review_above: float | None = None
     zero_retention: bool = False
+    sensitivity: str = "standard"
 
     def __post_init__(self) -> None:
         if self.retention_days is not None and not 0 <= self.retention_days <= 36500:
             raise ValueError("retention_days must lie between 0 and 36500")
+        Sensitivity(self.sensitivity)
         if not 0.0001 <= self.prior <= 0.9999:
             raise ValueError("prior must lie between 0.0001 and 0.9999")
         if self.review_above is not None and not 0 < self.review_above < 1:

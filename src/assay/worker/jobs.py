@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from assay.errors import AnalysisCrashed, AssayError, MediaError
 from assay.findings import Step
+from assay.fusion.outcome import Sensitivity
 from assay.isolation import Analyst
 from assay.report.document import Report, Verdict
 from assay.storage import analyses, audit, options, reviews, webhooks
@@ -122,6 +123,8 @@ def _look(here: Here, analyst: Analyst, row: Analysis) -> str | None:
     path = Path(row.source_path) if row.source_path else here.blobs.path(row.id)
     if path is None:
         return _set_aside(here, row, "NotMedia", "the uploaded file is gone")
+    with here.database.read() as c:
+        sensitivity = Sensitivity(options.load(c).sensitivity)
     here.running[row.id] = analyst
     try:
         report = analyst.analyze(
@@ -130,6 +133,7 @@ def _look(here: Here, analyst: Analyst, row: Analysis) -> str | None:
             pictures=not row.zero_retention,
             progress=_teller(here, row.id),
             name=row.name,
+            sensitivity=sensitivity,
         )
     except AssayError as error:
         if here.stopping.is_set():
