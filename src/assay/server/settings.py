@@ -9,6 +9,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from assay.worker.outbound import Policy
+
 __all__ = ["Settings"]
 
 _MIB = 1024 * 1024
@@ -75,6 +77,12 @@ class Settings(BaseSettings):
     max_queued: int = Field(
         default=10_000, ge=1, description="Analyses that one user may have waiting."
     )
+    max_open_uploads: int = Field(
+        default=16, ge=1, description="Resumable uploads that one user may have under way."
+    )
+    upload_hours: float = Field(
+        default=24.0, gt=0, description="Time after which a resumable upload is forgotten."
+    )
     rate_per_minute: int = Field(
         default=600, ge=1, description="Requests a minute and user, or address before login."
     )
@@ -88,6 +96,15 @@ class Settings(BaseSettings):
     webhook_allow_http: bool = Field(default=False, description="Allow webhooks without TLS.")
     webhook_allow_private: bool = Field(
         default=False, description="Allow webhooks to addresses of the local network."
+    )
+    webhook_tries: int = Field(
+        default=8, ge=1, le=20, description="Tries after which a delivery is given up."
+    )
+    webhook_retry_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        description="Time between the first two tries; five times as long after each, at "
+        "most six hours.",
     )
     trusted_proxies: str = Field(
         default="",
@@ -118,6 +135,15 @@ class Settings(BaseSettings):
     @property
     def secure_cookies(self) -> bool:
         return self.base_url.startswith("https://")
+
+    def outbound(self) -> Policy:
+        """What webhooks may reach, and how often they are tried."""
+        return Policy(
+            allow_http=self.webhook_allow_http,
+            allow_private=self.webhook_allow_private,
+            tries=self.webhook_tries,
+            first_delay=self.webhook_retry_seconds,
+        )
 
     def key(self) -> bytes:
         """The signing key, made on first use."""

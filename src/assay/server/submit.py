@@ -105,6 +105,10 @@ def submit(
             here.jobs.analyze(c, row)
             return row, True
     except IntegrityError:
+        if wish.key is not None and not idempotency_key:
+            raise Problem(
+                "conflict", "this upload has been analysed already", analysis_id=wish.key
+            ) from None
         if not idempotency_key:
             raise
         # Two requests with one key at the same moment: the other was first.

@@ -21,7 +21,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    UniqueConstraint,
 )
 
 __all__ = [
@@ -171,6 +170,7 @@ uploads = Table(  # resumable uploads under way
     Column("length", BigInteger, nullable=False),
     Column("offset", BigInteger, nullable=False),
     Column("sha256", String(64)),  # once it is complete
+    Column("taken_at", Float),  # once an analysis was made of it
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
 )
@@ -233,7 +233,7 @@ deliveries = Table(
     Column("tried_at", Float),
     Column("response", Integer),  # HTTP status of the last try
     Column("error", Text, nullable=False),
-    UniqueConstraint("webhook_id", "event", "subject"),  # an event is told once
+    Index("ix_deliveries_webhook_id_created_at", "webhook_id", "created_at"),
 )
 
 audit = Table(  # chained by hash; see assay.storage.audit

@@ -162,6 +162,7 @@ def upgrade() -> None:
         sa.Column("length", sa.BigInteger(), nullable=False),
         sa.Column("offset", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=True),
+        sa.Column("taken_at", sa.Float(), nullable=True),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("expires_at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -206,10 +207,12 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
-        sa.UniqueConstraint(
-            "webhook_id", "event", "subject", name=op.f("uq_deliveries_webhook_id_event_subject")
-        ),
     )
+    with op.batch_alter_table("deliveries", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_deliveries_webhook_id_created_at", ["webhook_id", "created_at"], unique=False
+        )
+
     op.create_table(
         "reports",
         sa.Column("analysis_id", sa.String(length=32), nullable=False),
