@@ -27,6 +27,7 @@ from assay.storage import analyses, audit, options, reviews, webhooks
 from assay.storage.analyses import Analysis
 from assay.storage.blobs import Blobs
 from assay.storage.database import Database
+from assay.worker.outbound import Policy
 from assay.worker.queue import Jobs
 
 __all__ = ["MOST_TRIES", "Here", "at_work", "set_here"]
@@ -47,6 +48,7 @@ class Here:
     blobs: Blobs
     jobs: Jobs
     analysts: queue.SimpleQueue[Analyst]
+    webhooks: Policy = field(default_factory=Policy)
     clock: Callable[[], float] = time.time
     stopping: threading.Event = field(default_factory=threading.Event)
     running: dict[str, Analyst] = field(default_factory=dict)
