@@ -74,9 +74,9 @@ def document(problem: Problem, instance: str) -> dict[str, Any]:
 def answer(problem: Problem, request: Request) -> Response:
     """As JSON, or for a browser that asks for a page, as one."""
     if _wants_page(request):
-        from assay.server.pages import errors
+        from assay.server.pages.errors import page
 
-        return errors.page(request, problem)
+        return page(request, problem)
     return JSONResponse(
         document(problem, request.url.path),
         status_code=problem.status,

@@ -1,4 +1,4 @@
-"""What a browser is shown: templates, style, scripts, translations, view models.
+"""What people see: templates, style, scripts, languages, and the values that templates show.
 
-Not in here: HTTP, storage, access.
+Not in here: HTTP, SQL, permissions. Routes are in :mod:`assay.server.pages`.
 """
