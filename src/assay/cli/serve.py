@@ -97,6 +97,7 @@ def worker(*, name: str | None, at_once: int | None, with_parent: bool) -> int:
             Limits(), timeout_seconds=settings.timeout_seconds, max_bytes=settings.max_upload_bytes
         ),
         lease_seconds=settings.lease_seconds,
+        webhooks=settings.outbound(),
     ).run()
     return 0
 

@@ -183,7 +183,10 @@ def post(
     try:
         if isinstance(line, ssl.SSLSocket):
             line.do_handshake()
-        return _exchange(line, parts, host, port, body, headers)
+        answer = _exchange(line, parts, host, port, body, headers)
+        if time.monotonic() >= deadline:  # what was hung up on may look like an end
+            raise TimeoutError
+        return answer
     except (OSError, http.client.HTTPException) as error:
         if time.monotonic() >= deadline:
             raise Unreachable(f"no answer within {policy.seconds:g} s") from None

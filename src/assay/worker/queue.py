@@ -43,11 +43,19 @@ class Jobs:
 
     def analyze(self, c: Connection, analysis: Analysis) -> None:
         """Enter an analysis; ``c`` is the transaction that added it."""
-        self._enter(c, ANALYSES, "analyze", analysis.id, priority=analysis.priority)
+        self._enter(
+            c, ANALYSES, "analyze", analysis.id, ident=analysis.id, priority=analysis.priority
+        )
 
-    def deliver(self, c: Connection, delivery_id: str) -> None:
-        """Enter a delivery to a webhook; ``c`` is the transaction that added it."""
-        self._enter(c, DELIVERIES, "deliver", delivery_id, priority=5)
+    def deliver(
+        self, c: Connection, delivery_id: str, *, tried: int = 0, delay: float = 0.0
+    ) -> None:
+        """Enter a delivery to a webhook, in the transaction that added it or notes a try.
+
+        Each try is a job of its own, begun after ``delay`` seconds.
+        """
+        ident = f"{delivery_id}-{tried}" if tried else delivery_id
+        self._enter(c, DELIVERIES, "deliver", delivery_id, ident=ident, priority=5, delay=delay)
 
     def cancel(self, ident: str) -> None:
         """Take a job out. What runs already is stopped by its worker, which sees the row."""
@@ -58,7 +66,15 @@ class Jobs:
         self._client.destroy()
 
     def _enter(
-        self, c: Connection, queue: str, workflow: str, ident: str, *, priority: int
+        self,
+        c: Connection,
+        queue: str,
+        workflow: str,
+        argument: str,
+        *,
+        ident: str,
+        priority: int,
+        delay: float = 0.0,
     ) -> None:
         options: Any = {
             "queue_name": queue,
@@ -67,4 +83,6 @@ class Jobs:
             "app_version": VERSION,
             "priority": priority,
         }
-        self._client.enqueue_in_transaction(c, options, ident)
+        if delay > 0:
+            options["delay_seconds"] = delay
+        self._client.enqueue_in_transaction(c, options, argument)

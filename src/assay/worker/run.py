@@ -18,7 +18,9 @@ from assay.limits import Limits
 from assay.storage import analyses, fleet, retention
 from assay.storage.blobs import Blobs
 from assay.storage.database import Database
+from assay.worker import deliveries as _deliveries  # noqa: F401 - its steps register themselves
 from assay.worker import jobs
+from assay.worker.outbound import Policy
 from assay.worker.queue import ANALYSES, DELIVERIES, VERSION, Jobs
 
 __all__ = ["Worker"]
@@ -47,6 +49,7 @@ class Worker:
         at_once: int = 1,
         limits: Limits | None = None,
         lease_seconds: float = fleet.LEASE_SECONDS,
+        webhooks: Policy | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
@@ -62,6 +65,7 @@ class Worker:
             blobs=blobs,
             jobs=Jobs(database),
             analysts=idle,
+            webhooks=webhooks or Policy(),
             clock=clock,
         )
         self._over = threading.Event()
