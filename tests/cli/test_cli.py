@@ -15,6 +15,8 @@ import pytest
 from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 
+from assay.analyzers.image import face_scoring
+
 
 def assay(*args: object, **kwargs: object) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "80"}
@@ -159,8 +161,8 @@ def test_doctor_and_models() -> None:
     assert done.returncode == 0, done.stdout
     assert "all well" in done.stdout
     cards = json.loads(assay("models", "--json").stdout)
-    assert {"faces-v1", "face-detector-v1"} <= {c["key"] for c in cards}
-    assert "faces-v1" in assay("models").stdout
+    assert {face_scoring.MODEL, "face-detector-v1"} <= {c["key"] for c in cards}
+    assert face_scoring.MODEL in assay("models").stdout
 
 
 def test_import_is_light() -> None:

@@ -49,6 +49,21 @@ def test_calibrated_scores_have_small_error() -> None:
     assert m.ece(y, cal.to_probability(cal.to_llr(s, knots))) < 0.03
 
 
+def test_sources_that_differ_ask_for_a_flatter_line() -> None:
+    rng = np.random.default_rng(3)
+    real = {k: rng.normal(-1, 1, 800) for k in "ab"}
+    alike = {k: rng.normal(1, 1, 800) for k in "cd"}
+    apart = {"c": rng.normal(3, 1, 800), "d": rng.normal(-0.8, 1, 800)}
+    assert cal.transfer(real, alike) >= 0.9
+    flat = cal.transfer(real, apart)
+    assert flat < 0.8
+    steep, mild = (cal.calibrate(real, apart, temper=t) for t in (1.0, flat))
+    middle = np.interp(0.0, steep[1], steep[0])
+    assert np.interp(0.0, mild[1], mild[0]) == pytest.approx(middle, abs=1e-3)
+    at = np.array([middle + 0.5])
+    assert cal.to_llr(at, mild)[0] == pytest.approx(flat * cal.to_llr(at, steep)[0], abs=0.02)
+
+
 def test_operating_points_hold_on_every_source() -> None:
     rng = np.random.default_rng(2)
     real = {"easy": rng.normal(-3, 1, 400), "hard": rng.normal(0, 1, 400), "tiny": np.array([9.0])}

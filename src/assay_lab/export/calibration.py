@@ -32,21 +32,46 @@ def stack(real: Mapping[str, Floats], fake: Mapping[str, Floats]) -> tuple[Float
 
 
 def calibrate(
-    real: Mapping[str, Floats], fake: Mapping[str, Floats], knots: int = 9, copies: int = 1
+    real: Mapping[str, Floats],
+    fake: Mapping[str, Floats],
+    knots: int = 9,
+    copies: int = 1,
+    temper: float = 1.0,
 ) -> tuple[list[float], list[float]]:
     """Knots (score, llr): increasing scores, non-decreasing llr within +-log(n / 10).
 
     n is the smaller class, so that no answer is stronger than the sample can show;
-    ``copies`` says how often every picture occurs (plain and corrupted).
+    ``copies`` says how often every picture occurs (plain and corrupted). ``temper``
+    below 1 flattens the line around its zero (see ``transfer``).
     """
     s, y, w = stack(real, fake)
     slope, shift = fit_logistic(s[:, None], y, weights=w)
     slope = max(float(slope), 1e-3)
+    slope, shift = slope * temper, float(shift) * temper
     n = min(float((y == 0).sum()), float((y == 1).sum())) / copies
     bound = np.log(max(20.0, n) / 10)
     low, high = (-bound - shift) / slope, (bound - shift) / slope
     at = np.linspace(low, high, knots)
     return [round(float(v), 5) for v in at], [round(float(v * slope + shift), 5) for v in at]
+
+
+def transfer(real: Mapping[str, Floats], fake: Mapping[str, Floats]) -> float:
+    """How much flatter the line must be to fit sources that it has not seen, 0.3..1.
+
+    For every pair of a real and a fake source the line is fitted on all others; the factor
+    is that of the least mean log loss over the pairs, both classes weighing alike.
+    """
+    factors = np.linspace(0.3, 1.0, 15)
+    losses = np.zeros(len(factors))
+    for r, f in ((r, f) for r in real for f in fake):
+        s, y, w = stack(
+            {k: v for k, v in real.items() if k != r}, {k: v for k, v in fake.items() if k != f}
+        )
+        slope, shift = fit_logistic(s[:, None], y, weights=w)
+        for i, t in enumerate(factors):
+            away = np.logaddexp(0, t * (slope * real[r] + shift)).mean()
+            losses[i] += away + np.logaddexp(0, -t * (slope * fake[f] + shift)).mean()
+    return float(factors[int(np.argmin(losses))])
 
 
 def to_llr(scores: Floats, knots: tuple[list[float], list[float]]) -> Floats:

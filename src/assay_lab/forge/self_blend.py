@@ -44,6 +44,8 @@ SHAPES: dict[str, NDArray[np.float64]] = {
          [-0.5, 2.75], [-1.15, 2.3], [-1.45, 0.6]]
     ),
     "eyes": np.array([[-1.65, -0.6], [1.65, -0.6], [1.6, 0.45], [0, 0.6], [-1.6, 0.45]]),
+    "left_eye": np.array([[-1.6, -0.5], [-0.4, -0.5], [-0.35, 0.35], [-1, 0.45], [-1.55, 0.35]]),
+    "right_eye": np.array([[1.6, -0.5], [0.4, -0.5], [0.35, 0.35], [1, 0.45], [1.55, 0.35]]),
     "nose": np.array([[-0.3, 0.1], [0.3, 0.1], [0.65, 1.35], [0, 1.6], [-0.65, 1.35]]),
     "mouth": np.array(
         [[-1.15, 1.9], [0, 1.6], [1.15, 1.9], [1.1, 2.4], [0.4, 2.8], [-0.4, 2.8], [-1.1, 2.4]]
@@ -55,6 +57,7 @@ SHAPES: dict[str, NDArray[np.float64]] = {
     "right": np.array([[0, -1.2], [1.7, -0.8], [1.9, 0.4], [1.3, 2.6], [0.4, 3.1], [0, 2.4]]),
 }  # fmt: skip
 WHOLE = ("face", "face", "no_brow", "no_brow", "inner", "inner", "lower")
+FEATURES = ("left_eye", "right_eye", "nose", "mouth")
 PARTS = ("eyes", "nose", "mouth", "lower", "left", "right", "inner")
 
 
@@ -193,15 +196,15 @@ def inner_edit(rgb: Image, points: Points, rng: Rng) -> tuple[Image, Mask]:
 
 def match_colour(inside: Image, outside: Image, mask: Mask, strength: float) -> Image:
     """Move mean and deviation under the mask to those of ``outside`` (Reinhard et al. 2001)."""
-    a = cv2.cvtColor(inside, cv2.COLOR_RGB2LAB).astype(np.float32)
-    b = cv2.cvtColor(outside, cv2.COLOR_RGB2LAB).astype(np.float32)
-    where = mask > 0.5
+    where = (mask > 0.5).astype(np.uint8)
     if int(where.sum()) < 16:
         return inside
-    ma, sa = a[where].mean(0), a[where].std(0) + 1e-3
-    mb, sb = b[where].mean(0), b[where].std(0) + 1e-3
-    moved = (a - ma) * np.clip(sb / sa, 0.6, 1.6) + mb
-    out = np.clip(a + strength * (moved - a), 0, 255).astype(np.uint8)
+    a, b = (cv2.cvtColor(v, cv2.COLOR_RGB2LAB) for v in (inside, outside))
+    (ma, sa), (mb, sb) = (cv2.meanStdDev(v, mask=where) for v in (a, b))
+    levels = np.arange(256.0)[:, None]
+    moved = (levels - ma[:, 0]) * np.clip((sb + 1e-3) / (sa + 1e-3), 0.6, 1.6)[:, 0] + mb[:, 0]
+    table = np.clip(levels + strength * (moved - levels), 0, 255).astype(np.uint8)
+    out = cv2.LUT(a, table[:, None])
     return np.asarray(cv2.cvtColor(out, cv2.COLOR_LAB2RGB), np.uint8)
 
 
@@ -241,6 +244,53 @@ def cross_blend(
         except cv2.error:  # a mask that touches the border has no valid seam
             pass
     return blend(inside, rgb, mask), mask
+
+
+def part_blend(
+    rgb: Image, points: Points, other: Image, other_points: Points, rng: Rng
+) -> tuple[Image, Mask]:
+    """Single eyes, nose or mouth of another person set in one by one, as an editor works.
+
+    Each part is moved onto its own place (so that its neighbours need not fit), scaled
+    and turned a little, matched in colour to what it replaces, and blended with an edge
+    between hard and wide, or without a seam (Poisson). The person may also be the same:
+    then only the traces of editing tell.
+    """
+    h, w = rgb.shape[:2]
+    size = _span(points)
+    fit = similarity(other_points, points)
+    if not np.isfinite(fit).all():
+        return self_blend(rgb, points, rng)
+    chosen = [n for n in FEATURES if rng.random() < 0.45] or [str(rng.choice(FEATURES))]
+    if rng.random() < 0.25:
+        chosen = ["eyes"] if rng.random() < 0.5 else ["lower"]
+    out, total = rgb, np.zeros((h, w), np.float32)
+    strength, restyled = float(rng.uniform(0.5, 1.0)), rng.random() < 0.5
+    looks = _style(other, rng) if restyled else other
+    for name in chosen:
+        place = np.asarray(SHAPES[name].mean(0))
+        here = face_frame(points) @ np.r_[place, 1.0]
+        there = fit @ np.r_[face_frame(other_points) @ np.r_[place, 1.0], 1.0]
+        angle, scale = float(rng.normal(0, 3)), float(rng.uniform(0.88, 1.14))
+        turn = np.array(
+            cv2.getRotationMatrix2D((float(there[0]), float(there[1])), angle, scale), np.float64
+        )
+        turn[:, 2] += here - there + rng.normal(0, 0.012, 2) * size
+        whole = turn @ np.r_[fit, [[0.0, 0.0, 1.0]]]
+        kind = cv2.INTER_CUBIC if rng.random() < 0.5 else cv2.INTER_LINEAR
+        moved = cv2.warpAffine(looks, whole, (w, h), flags=kind, borderMode=cv2.BORDER_REFLECT_101)
+        hard = hull_mask((h, w), points, name, rng)
+        inside = match_colour(np.asarray(moved, np.uint8), out, hard, strength)
+        edge = np.asarray(cv2.GaussianBlur(hard, (0, 0), size * float(rng.uniform(0.004, 0.05))))
+        if rng.random() < 0.25:
+            try:
+                out = _poisson(inside, out, hard)
+            except cv2.error:  # a mask that touches the border has no valid seam
+                out = blend(inside, out, edge)
+        else:
+            out = blend(inside, out, edge)
+        total = np.maximum(total, edge)
+    return out, np.minimum(total, 1)
 
 
 def _poisson(inside: Image, outside: Image, hard: Mask) -> Image:

@@ -27,7 +27,11 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that steers a run. ``steps`` fixes the cosine schedule."""
+    """Everything that steers a run.
+
+    ``steps`` fixes the cosine schedule; ``minutes`` (0: no limit) shortens it so that a run
+    on a machine of unknown speed ends its schedule in that time; how far it came is logged.
+    """
 
     steps: int
     lr: float = 4e-4
@@ -44,16 +48,19 @@ class Plan:
     peers: int = 1  # processes that train alike on other batches and average their weights
     rank: int = 0
     sync: int = 10  # steps between averages
+    minutes: float = 0.0
 
 
-def average_peers(net: nn.Module, peers: int) -> None:
+def average_peers(net: nn.Module, peers: int, progress: float) -> float:
     """Replace every floating tensor of ``net`` by its mean over the processes.
+
+    Returns the mean ``progress``, so that all follow one schedule.
 
     Local SGD (Stich 2019): on cores that others use too, rare averaging loses
     less time to waiting than a shared gradient in every step.
     """
     tensors = [t for t in net.state_dict().values() if t.dtype.is_floating_point]
-    flat = torch.cat([t.reshape(-1) for t in tensors])
+    flat = torch.cat([*(t.reshape(-1) for t in tensors), torch.tensor([progress])])
     distributed.all_reduce(flat)
     flat /= peers
     at = 0
@@ -61,6 +68,7 @@ def average_peers(net: nn.Module, peers: int) -> None:
         for t in tensors:
             t.copy_(flat[at : at + t.numel()].view_as(t))
             at += t.numel()
+    return float(flat[at])
 
 
 class Steps(Dataset[Batch]):
@@ -76,12 +84,10 @@ class Steps(Dataset[Batch]):
         return self._make(self._start + index)
 
 
-def rate(step: int, plan: Plan) -> float:
-    """Learning rate: linear warm-up, then cosine to one per cent."""
-    if step < plan.warmup:
-        return plan.lr * (step + 1) / plan.warmup
-    done = (step - plan.warmup) / max(1, plan.steps - plan.warmup)
-    return plan.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+def rate(step: int, plan: Plan, progress: float) -> float:
+    """Learning rate: linear warm-up over steps, times a cosine of ``progress`` to one per cent."""
+    warm = min(1.0, (step + 1) / plan.warmup)
+    return plan.lr * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
 def _quiet_worker(_: int) -> None:
@@ -133,7 +139,7 @@ def fit(
         {"params": plain, "weight_decay": 0.0},
     ]
     optimiser = torch.optim.AdamW(groups, lr=plan.lr)
-    step = 0
+    step, spent_before = 0, 0.0
     if resume and (out / "last.pt").exists():
         state = torch.load(out / "last.pt", map_location=device, weights_only=True)
         net.load_state_dict(state["net"])
@@ -141,7 +147,7 @@ def fit(
         optimiser.load_state_dict(state["optimiser"])
         if chief:
             torch.set_rng_state(state["rng"].cpu())
-        step = int(state["step"])
+        step, spent_before = int(state["step"]), float(state["seconds"])
     log = (out / ("log.jsonl" if chief else f"log-{plan.rank}.jsonl")).open("a", encoding="utf-8")
 
     def note(**values: Any) -> None:
@@ -157,9 +163,11 @@ def fit(
                 "optimiser": optimiser.state_dict(),
                 "rng": torch.get_rng_state(),
                 "step": step,
+                "seconds": spent_before + time.time() - started,
             },
         )
 
+    started = time.time()
     note(event="start", step=step, plan=asdict(plan), time=time.time())
     loader = DataLoader(
         Steps(make, plan.steps, step),
@@ -170,10 +178,16 @@ def fit(
     )
     sums: dict[str, float] = {}
     saved, began, since = time.time(), time.time(), 0
+
+    def done() -> float:
+        used = spent_before + time.time() - started
+        return max(step / plan.steps, used / (60 * plan.minutes) if plan.minutes else 0.0)
+
+    progress = done()
     for batch in loader:
         net.train()
         for group in optimiser.param_groups:
-            group["lr"] = rate(step, plan)
+            group["lr"] = rate(step, plan, progress)
         batch = {k: v.to(device) for k, v in batch.items()}
         value, numbers = loss(net, batch)
         optimiser.zero_grad(set_to_none=True)
@@ -182,8 +196,10 @@ def fit(
         if torch.isfinite(size):
             optimiser.step()
         step += 1
-        if plan.peers > 1 and (step % plan.sync == 0 or step == plan.steps):
-            average_peers(net, plan.peers)
+        if plan.peers == 1:
+            progress = done()
+        elif step % plan.sync == 0 or step == plan.steps:
+            progress = average_peers(net, plan.peers, done())
         keep = min(plan.ema, (1 + step) / (10 + step))
         with torch.no_grad():
             for mean, now in zip(
@@ -207,9 +223,11 @@ def fit(
         if chief and time.time() - saved > plan.save_every:
             checkpoint()
             saved = time.time()
-        if chief and evaluate and (step % plan.eval_every == 0 or step == plan.steps):
+        if chief and evaluate and (step % plan.eval_every == 0 or progress >= 1):
             note(event="validation", step=step, **evaluate(average))
             began, sums, since = time.time(), {}, 0
+        if progress >= 1:
+            break
     if chief:
         checkpoint()
     log.close()

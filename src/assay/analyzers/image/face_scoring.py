@@ -33,17 +33,9 @@ _MEANING = (
 def crop(
     pixels: NDArray[np.uint8], face: DetectedFace, model: Card
 ) -> tuple[NDArray[np.uint8], tuple[float, float, float, float]]:
-    """The square the network sees, uint8 [size, size, 3], and its box in the picture.
-
-    Like in training the square is moved into the picture rather than filled up, and
-    never larger than the picture's shorter side.
-    """
+    """The square the network sees, uint8 [size, size, 3], and its box in the picture."""
     height, width = pixels.shape[:2]
-    left, top, side = prepare.face_square(face.box, model.input.crop_margin)
-    side = min(side, float(width), float(height))
-    centre_x, centre_y = face.box[0] + face.box[2] / 2, face.box[1] + face.box[3] / 2
-    left = min(max(centre_x - side / 2, 0.0), width - side)
-    top = min(max(centre_y - side / 2, 0.0), height - side)
+    left, top, side = prepare.face_square(face.box, model.input.crop_margin, width, height)
     square = prepare.square_crop(pixels, left, top, side, model.input.height)
     return square, (left, top, side, side)
 
