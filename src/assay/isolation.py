@@ -49,6 +49,7 @@ def analyze(
     progress: Callable[[Step], None] | None = None,
     name: str = "",
     sensitivity: Sensitivity = Sensitivity.STANDARD,
+    stability: bool = False,
 ) -> Report:
     """:func:`assay.analyze` in a child process of its own; see :class:`Analyst`."""
     with Analyst(limits) as analyst:
@@ -90,6 +91,7 @@ class Analyst:
         progress: Callable[[Step], None] | None = None,
         name: str = "",
         sensitivity: Sensitivity = Sensitivity.STANDARD,
+        stability: bool = False,
     ) -> Report:
         """Analyse ``path``; arguments as for :func:`assay.analyze`.
 
@@ -109,6 +111,7 @@ class Analyst:
             "pictures": pictures,
             "name": name,
             "sensitivity": sensitivity,
+            "stability": stability,
         }
         assert child.stdin is not None
         try:
@@ -261,6 +264,7 @@ def _serve(limits: Limits) -> None:
                 progress=lambda step: say(asdict(step)),
                 name=request["name"],
                 sensitivity=Sensitivity(request["sensitivity"]),
+                stability=request["stability"],
             )
             say({"report": to_json(report)})
         except MediaError as error:

@@ -21,6 +21,7 @@ from assay.limits import Limits
 from assay.media import Media, MediaKind, Video, decode, kind_of
 from assay.report import assemble
 from assay.report.document import Analysed, Coverage, Engine, Report, Skipped
+from assay.stability import stability as measure_stability
 
 __all__ = ["analyze"]
 
@@ -37,6 +38,7 @@ def analyze(
     progress: Progress | None = None,
     name: str = "",
     sensitivity: Sensitivity | str = Sensitivity.STANDARD,
+    stability: bool = False,
 ) -> Report:
     """Analyse one file in this process. For files you do not trust see :mod:`assay.isolation`.
 
@@ -50,6 +52,9 @@ def analyze(
         name: what the file is called, when it lies under another name.
         sensitivity: ``standard`` flags what 1 % of authentic items would reach, ``high``
             calls suspicious what 5 % would.
+        stability: also measure whether the answer survives compression, scaling and the
+            like (pictures, and sounds of at most five minutes); takes about five times
+            as long.
 
     Raises:
         MediaError: the file cannot be read as media; names the file and the cause.
@@ -115,6 +120,20 @@ def analyze(
                 findings=len(answer),
             )
         )
+    steady = None
+    if stability:
+        say(_step("stability", (len(work) + 1) / (len(work) + 2), last, findings[told:]))
+        last, told = "", len(findings)
+        steady = measure_stability(
+            media,
+            findings,
+            refusals,
+            frozenset(asked),
+            analyzers=chosen,
+            prior=prior,
+            sensitivity=sensitivity,
+            limits=limits,
+        )
     looked = clock()
 
     say(_step("report", (len(work) + 1) / (len(work) + 2), last, findings[told:]))
@@ -135,6 +154,7 @@ def analyze(
             analysed=tuple(analysed), skipped=tuple(skipped), truncated=tuple(dict.fromkeys(notes))
         ),
         pictures=shown,
+        stability=steady,
         engine=Engine(
             version=__version__,
             config_sha256=_config_hash(prior, limits, chosen, sensitivity),

@@ -76,6 +76,14 @@ def analyze(
             "suspicious what 5 % reach."
         ),
     ] = Sensitivity.STANDARD,
+    stability: Annotated[
+        bool,
+        typer.Option(
+            "--stability",
+            help="Also measure whether the answer survives compression, scaling and the like "
+            "(pictures and sounds; about five times slower).",
+        ),
+    ] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show every piece of evidence with its limits.")
     ] = False,
@@ -98,6 +106,7 @@ def analyze(
                 jobs=jobs,
                 prior=prior,
                 sensitivity=sensitivity,
+                stability=stability,
                 explain=explain,
                 pictures=pictures,
                 timeout=timeout,

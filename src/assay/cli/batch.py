@@ -42,6 +42,7 @@ class Options:
     jobs: int = 1
     prior: float = 0.5
     sensitivity: Sensitivity = Sensitivity.STANDARD
+    stability: bool = False
     explain: bool = False
     pictures: bool = True
     timeout: float = 900.0
@@ -169,6 +170,7 @@ def _analyse(
                 item.path,
                 prior=options.prior,
                 sensitivity=options.sensitivity,
+                stability=options.stability,
                 pictures=options.pictures,
                 progress=lambda step: stage(item.path, step.stage),
             )

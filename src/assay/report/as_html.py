@@ -136,6 +136,16 @@ def view(report: Report) -> dict[str, Any]:
             for h in report.hypotheses[:_MOST_ROWS]
         ],
         "panel": provenance_panel.panel(report),
+        "steadiness": wording.stability(report),
+        "copies": [
+            {
+                "what": wording.clean(v.what, 200),
+                "verdict": wording.VERDICTS[v.verdict],
+                "chance": "" if v.probability is None else wording.percent(v.probability),
+                "other": report.stability is not None and v.code in report.stability.flips,
+            }
+            for v in (report.stability.variants[:_MOST_ROWS] if report.stability else ())
+        ],
         "outlook": outlook.would_change(report),
         "most": _MOST_ROWS,
     }

@@ -59,6 +59,7 @@ def to_text(report: Report, *, width: int = 80, color: bool = False, explain: bo
     )
     _verdict(page, report)
     _probability(page, report)
+    _stability(page, report)
     _reasons(page, report)
     _evidence(page, report, explain)
     _conflicts(page, report)
@@ -181,6 +182,18 @@ def _weightiest(item: Evidence) -> tuple[float, float]:
     rank = {"decisive": 3.0, "strong": 2.0, "weak": 1.0, "none": 0.0}[item.strength.value]
     # Something that points somewhere goes before a bystander without weight.
     return max(rank, min(3.0, abs(item.llr or 0.0))), float(item.claim is not Claim.NEUTRAL)
+
+
+def _stability(page: _Page, report: Report) -> None:
+    said = wording.stability(report)
+    if not said or report.stability is None:
+        return
+    page.heading("Would the answer survive?")
+    page.paragraph(said)
+    for variant in report.stability.variants:
+        chance = "" if variant.probability is None else f" {wording.percent(variant.probability)},"
+        verdict = wording.VERDICTS[variant.verdict].lower()
+        page.item("-", f"{clean(variant.what, 200)}:{chance} {verdict}")
 
 
 def _conflicts(page: _Page, report: Report) -> None:

@@ -18,6 +18,7 @@ from assay.report.document import (
     ProvenanceSummary,
     Report,
     Span,
+    Stability,
 )
 
 __all__ = ["media_facts", "models_in", "pictures_of", "report"]
@@ -35,6 +36,7 @@ def report(
     pictures: Sequence[Picture],
     engine: Engine,
     timing: Mapping[str, float],
+    stability: Stability | None = None,
 ) -> Report:
     """The document about ``media``; everything in it that can be derived is derived here."""
     evidence = outcome.evidence
@@ -62,6 +64,7 @@ def report(
         pictures=tuple(pictures),
         engine=engine,
         timing=dict(timing),
+        stability=stability,
     )
 
 

@@ -40,6 +40,8 @@ __all__ = [
     "Scope",
     "Skipped",
     "Span",
+    "Stability",
+    "Variant",
     "Verdict",
 ]
 
@@ -176,6 +178,32 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """The file as it might be passed on, and what the same tests say of that."""
+
+    code: str
+    what: str
+    verdict: Verdict
+    probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stability:
+    """Whether the estimates survive what happens to files; facts of origin are left out.
+
+    ``verdict`` is that of the estimates on the file itself, ``low`` and ``high`` the
+    extremes of the probability over file and variants, ``flips`` the codes of variants
+    with another verdict.
+    """
+
+    verdict: Verdict
+    low: float
+    high: float
+    flips: tuple[str, ...] = ()
+    variants: tuple[Variant, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The whole answer about one media item."""
 
@@ -207,3 +235,5 @@ class Report:
     timing: dict[str, float]
     """Seconds by stage."""
     audit: Audit = field(default_factory=Audit)
+    stability: Stability | None = None
+    """``None`` when it was not asked for or cannot be measured."""

@@ -35,6 +35,7 @@ __all__ = [
     "percent",
     "place",
     "scope_note",
+    "stability",
     "stated_rate",
     "support",
     "weight",
@@ -249,6 +250,25 @@ def stated_rate(report: Report) -> str:
     if fnr is not None:
         said += f" Of the fakes in the validation data, these tests miss about {_out_of(fnr)}."
     return said
+
+
+def stability(report: Report) -> str:
+    """Whether the answer survives what happens to files, in one or two sentences."""
+    found = report.stability
+    if found is None or not found.variants:
+        return ""
+    tried = len(found.variants)
+    span = f"between {percent(found.low)} and {percent(found.high)}"
+    if not found.flips:
+        return (
+            f"The estimates led to the same verdict for all {tried} changed copies of this file; "
+            f"the probability lay {span}."
+        )
+    return (
+        f"The estimates led to another verdict for {len(found.flips)} of {tried} changed copies "
+        f"of this file; the probability lay {span}. The answer depends on how the file was "
+        "handled."
+    )
 
 
 def place(item: Evidence) -> str:

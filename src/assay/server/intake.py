@@ -7,7 +7,7 @@ import unicodedata
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from fastapi import Request
 from python_multipart import MultipartParser
@@ -94,7 +94,7 @@ class _Reader:
         self._fields: dict[str, str] = {}
         self._complete = False
 
-    def callbacks(self) -> dict[str, object]:
+    def callbacks(self) -> Any:
         return {
             "on_part_begin": self._part_begin,
             "on_header_field": self._on_header_field,

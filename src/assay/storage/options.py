@@ -20,6 +20,7 @@ class Options:
     ``retention_days``: media are deleted so many days after the upload, 0 = at once when
     the analysis ends, ``None`` = kept. ``prior``: base rate where a request names none.
     ``sensitivity``: operating point, see :class:`assay.fusion.Sensitivity`.
+    ``stability``: measure whether answers survive compression and the like; slow.
     ``review_above``: probability from which a result is put before a human, ``None`` =
     only on request.
     """
@@ -29,6 +30,7 @@ class Options:
     review_above: float | None = None
     zero_retention: bool = False
     sensitivity: str = "standard"
+    stability: bool = False
 
     def __post_init__(self) -> None:
         if self.retention_days is not None and not 0 <= self.retention_days <= 36500:

@@ -126,7 +126,7 @@ def _look(here: Here, analyst: Analyst, row: Analysis) -> str | None:
     if path is None:
         return _set_aside(here, row, "NotMedia", "the uploaded file is gone")
     with here.database.read() as c:
-        sensitivity = Sensitivity(options.load(c).sensitivity)
+        chosen = options.load(c)
     here.running[row.id] = analyst
     try:
         report = analyst.analyze(
@@ -135,7 +135,8 @@ def _look(here: Here, analyst: Analyst, row: Analysis) -> str | None:
             pictures=not row.zero_retention,
             progress=_teller(here, row.id),
             name=row.name,
-            sensitivity=sensitivity,
+            sensitivity=Sensitivity(chosen.sensitivity),
+            stability=chosen.stability,
         )
     except AssayError as error:
         if here.stopping.is_set():
