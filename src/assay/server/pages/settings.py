@@ -80,6 +80,7 @@ def change_server(
     days: Annotated[float | None, Form()] = None,
     review: Annotated[str, Form(max_length=5)] = "",
     above: Annotated[float | None, Form()] = None,
+    stability: Annotated[str, Form(max_length=5)] = "",
 ) -> Response:
     allow_role(who, "owner")
     values: dict[str, Any] = {
@@ -87,6 +88,7 @@ def change_server(
         "retention_days": {"days": days, "ever": None, "nothing": 0.0}[keep],
         "prior": prior / 100.0,
         "sensitivity": sensitivity,
+        "stability": bool(stability),
         "review_above": above / 100.0 if review and above is not None else None,
     }
     if keep == "days" and days is None:
