@@ -7,7 +7,9 @@ from typing import Any
 
 from assay.report.document import Report
 
-__all__ = ["panel"]
+__all__ = ["ROWS", "panel"]
+
+ROWS = ("Integrity", "Trust", "Meaning")
 
 _MEANINGS: Mapping[str, str] = {
     "digitalCapture": "captured by a camera or microphone",
@@ -28,9 +30,9 @@ def panel(report: Report) -> list[tuple[str, str, str]]:
     found = report.provenance
     data = next((e.data for e in report.evidence if "c2pa_state" in e.data), {})
     return [
-        ("Integrity", *_integrity(found.c2pa_state, data)),
-        ("Trust", *_trust(found.c2pa_state, found.signer, data)),
-        ("Meaning", *_meaning(report)),
+        (ROWS[0], *_integrity(found.c2pa_state, data)),
+        (ROWS[1], *_trust(found.c2pa_state, found.signer, data)),
+        (ROWS[2], *_meaning(report)),
     ]
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "FACTS_APART",
     "KINDS",
     "KIND_NOTES",
+    "NOT_CALLED",
     "QUESTIONS",
     "VERDICTS",
     "claim",
@@ -74,6 +75,8 @@ CLAIMS: Mapping[Claim, str] = {
     Claim.SYNTHETIC: "speaks for synthetic",
     Claim.NEUTRAL: "points neither way",
 }
+
+NOT_CALLED = "not clear enough to call"
 
 QUESTIONS: Mapping[Question, str] = {
     Question.FACE_MANIPULATION: "face manipulated or generated",
@@ -211,7 +214,7 @@ def claim(item: Evidence) -> str:
     """The direction of one piece of evidence, in words."""
     if item.claim is Claim.NEUTRAL and item.llr is not None:
         # It has a weight, but lies between the points at which the test makes a call.
-        return "not clear enough to call"
+        return NOT_CALLED
     return CLAIMS[item.claim]
 
 

@@ -7,22 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from assay.report import wording
+from assay.report import provenance_panel, wording
 
 __all__ = [
     "ALL",
     "CLAIMS",
+    "DELIVERIES",
+    "ENTRIES",
+    "ENTRY_NOTES",
     "ERRORS",
     "EVENTS",
     "KINDS",
     "KIND_NOTES",
     "MEDIA",
+    "OTHERS",
     "PROBLEMS",
     "REVIEW_ACTIONS",
     "REVIEW_STATES",
     "ROLES",
     "ROLE_NOTES",
     "SCOPES",
+    "SETTINGS",
     "STAGES",
     "STATUSES",
     "VERDICTS",
@@ -100,6 +105,12 @@ EVENTS: Mapping[str, str] = {
     "review.done": "A person has judged",
 }
 
+DELIVERIES: Mapping[str, str] = {
+    "waiting": "To be sent",
+    "delivered": "Delivered",
+    "given_up": "Given up",
+}
+
 ERRORS: Mapping[str, str] = {
     "NotMedia": "This is not an image, video or sound file.",
     "Unsupported": "This kind of file is not supported.",
@@ -129,6 +140,34 @@ PROBLEMS: Mapping[str, str] = {
     "storage-full": "The server has no room left for files.",
 }
 
+SETTINGS: Mapping[str, str] = {
+    "keys": "Keys",
+    "webhooks": "Webhooks",
+    "users": "Users",
+    "server": "Files and verdicts",
+    "audit": "Audit log",
+    "deliveries": "Messages sent",
+}
+
+ENTRIES: Mapping[str, str] = {
+    "setup": "Set up this server",
+    "invite": "Welcome",
+    "password": "New password",
+}
+
+ENTRY_NOTES: Mapping[str, str] = {
+    "setup": "You will be its first owner. The link works once.",
+    "invite": "Choose a password to use your account.",
+    "password": "It replaces the old one; other sessions end.",
+}
+
+OTHERS: Mapping[str, str] = {
+    "stage": "Examining",
+    "call": wording.NOT_CALLED,
+    "paste": "Ctrl+V",
+    **{name: name for name in provenance_panel.ROWS},
+}
+
 ALL: tuple[Mapping[str, str], ...] = (
     VERDICTS,
     KINDS,
@@ -143,8 +182,13 @@ ALL: tuple[Mapping[str, str], ...] = (
     ROLE_NOTES,
     SCOPES,
     EVENTS,
+    DELIVERIES,
     ERRORS,
     PROBLEMS,
+    SETTINGS,
+    ENTRIES,
+    ENTRY_NOTES,
+    OTHERS,
 )
 """Everything here that is shown."""
 
@@ -163,4 +207,4 @@ def tone(verdict: str | None) -> str:
 
 def stage(name: str) -> str:
     """What is being done, as a message; ``name`` is a stage of :mod:`assay.pipeline`."""
-    return STAGES.get(name.partition(".")[0], "Examining")
+    return STAGES.get(name.partition(".")[0], OTHERS["stage"])

@@ -15,6 +15,7 @@ from assay.server.pages.settings import router as settings
 from assay.server.pages.shares import router as shares
 from assay.server.pages.static import mount
 from assay.server.pages.users import router as users
+from assay.server.pages.webhooks import router as webhooks
 
 __all__ = ["install"]
 
@@ -22,5 +23,17 @@ __all__ = ["install"]
 def install(app: FastAPI) -> None:
     """Add the pages to the application."""
     mount(app)
-    for router in (entry, home, history, results, media, reviews, shares, compare, settings, users):
+    for router in (
+        entry,
+        home,
+        history,
+        results,
+        media,
+        reviews,
+        shares,
+        compare,
+        settings,
+        users,
+        webhooks,
+    ):
         app.include_router(router, include_in_schema=False)

@@ -11,7 +11,7 @@ from assay.server.pages.forms import Changer, Here, inside, to
 from assay.server.pages.show import LANGUAGE_COOKIE, page, translate
 from assay.server.services import Services
 from assay.storage import accounts, audit
-from assay.web import catalogue
+from assay.web import catalogue, words
 
 __all__ = ["router"]
 
@@ -165,18 +165,13 @@ def _account(
     name: str = "",
     email: str = "",
 ) -> Response:
-    headings = {
-        "setup": ("Set up this server", "You will be its first owner. The link works once."),
-        "invite": ("Welcome", "Choose a password to use your account."),
-        "password": ("New password", "It replaces the old one; other sessions end."),
-    }
-    heading, intro = (translate(request, text) for text in headings[purpose])
+    heading, intro = words.ENTRIES[purpose], words.ENTRY_NOTES[purpose]
     return page(
         request,
         "account.html",
         status=200 if good and not wrong else 422 if good else 410,
-        heading=heading,
-        intro=intro,
+        heading=translate(request, heading),
+        intro=translate(request, intro),
         action=f"/{purpose}",
         asks_who=purpose == "setup",
         token=token,

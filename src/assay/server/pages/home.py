@@ -41,7 +41,7 @@ def home(request: Request, here: Here, who: Reader) -> Response:
         keeps_nothing=nothing,
         days=None if chosen.retention_days is None else max(1.0, chosen.retention_days),
         prior=chosen.prior,
-        paste_key="⌘V" if mac else translate(request, "Ctrl+V"),
+        paste_key="⌘V" if mac else translate(request, words.OTHERS["paste"]),
         stages=stages(request),
     )
 

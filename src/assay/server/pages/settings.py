@@ -15,6 +15,7 @@ from assay.server.pages.show import page, translate
 from assay.server.problems import Problem
 from assay.server.services import Services
 from assay.storage import accounts, audit, options
+from assay.web import words
 
 __all__ = ["framed", "router"]
 
@@ -129,7 +130,7 @@ def log(
         request,
         who,
         "settings_audit.html",
-        "Audit log",
+        "audit",
         entries=entries,
         names=people,
         older=entries[-1].seq if more else None,
@@ -139,25 +140,21 @@ def log(
 
 
 def framed(
-    request: Request, who: Principal, template: str, heading: str, *, wrong: str = "", **values: Any
+    request: Request, who: Principal, template: str, part: str, *, wrong: str = "", **values: Any
 ) -> Response:
-    """A page of the settings with their menu."""
-    menu = [("/settings/keys", "Keys")]
+    """A page of the settings with their menu; ``part``: one of ``words.SETTINGS``."""
+    menu = ["keys"]
     if "webhooks:write" in who.scopes:
-        menu.append(("/settings/webhooks", "Webhooks"))
+        menu.append("webhooks")
     if who.user.role == "owner":
-        menu += [
-            ("/settings/users", "Users"),
-            ("/settings/server", "Files and verdicts"),
-            ("/settings/audit", "Audit log"),
-        ]
+        menu += ["users", "server", "audit"]
     return page(
         request,
         template,
         who,
         status=422 if wrong else 200,
-        heading=translate(request, heading),
-        menu=[(target, translate(request, said)) for target, said in menu],
+        heading=translate(request, words.SETTINGS[part]),
+        menu=[(f"/settings/{name}", translate(request, words.SETTINGS[name])) for name in menu],
         saved=request.query_params.get("saved") == "1",
         wrong=wrong,
         **values,
@@ -179,7 +176,7 @@ def _keys(
         request,
         who,
         "settings_keys.html",
-        "Keys",
+        "keys",
         wrong=wrong,
         keys=known[::-1],
         scopes=scopes,
@@ -195,7 +192,7 @@ def _server(request: Request, here: Services, who: Principal, *, wrong: str = ""
         request,
         who,
         "settings_server.html",
-        "Files and verdicts",
+        "server",
         wrong=wrong,
         o=chosen,
         fixed_zero=here.settings.zero_retention,

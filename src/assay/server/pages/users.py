@@ -134,7 +134,7 @@ def _page(
         request,
         who,
         "settings_users.html",
-        "Users",
+        "users",
         wrong=wrong,
         users=known,
         link=link,

@@ -42,7 +42,7 @@ export async function sendLarge(file, wish, progress, signal) {
   while (offset < file.size) {
     progress(offset / file.size);
     const body = file.slice(offset, offset + PIECE);
-    const headers = { "Content-Type": "application/offset+octet-stream", "Upload-Offset": String(offset) };
+    const headers = { "Content-Type": "application/offset+octet-stream", "Upload-Offset": String(offset), "Tus-Resumable": "1.0.0" };
     try {
       await ask(`/api/v1/uploads/${upload.id}`, { method: "PATCH", body, headers }, signal);
       offset += body.size;
