@@ -50,7 +50,7 @@ def test_every_analyzer_is_in_the_reference() -> None:
         assert analyzer.info.question.endswith("?")
 
 
-@pytest.mark.parametrize("name", ["analyzers.md", "models.md", "api.md"])
+@pytest.mark.parametrize("name", ["analyzers.md", "models.md", "api.md", "settings.md"])
 def test_generated_pages_are_current(name: str) -> None:
     pages = runpy.run_path(str(ROOT / "docs/generate.py"))["PAGES"]
     current = (ROOT / "docs/reference" / name).read_text("utf-8")
