@@ -63,9 +63,14 @@ def write(
     card: Card,
     rows: list[dict[str, Any]],
     scores: list[list[str]],
+    *,
+    sentence: str = "",
     **more: Any,
 ) -> None:
-    """Write the result, the scores and the card as the options ask, and print the rows."""
+    """Write the result, the scores and the card as the options ask, and print the rows.
+
+    ``sentence`` becomes the first of the card's limits, in place of an earlier measurement.
+    """
     result = {
         "model": {"key": card.key, "sha256": card.sha256},
         "operating_point": card.points.fpr_1pct if card.points else None,
@@ -81,6 +86,9 @@ def write(
         path = ZOO / card.key / "card.toml"
         raw = tomllib.loads(path.read_text("utf-8"))
         raw["metrics"] = [r for r in raw.get("metrics", []) if r["set"] != "test"] + rows
+        if sentence:
+            others = [t for t in raw["limits"]["sentences"] if not t.startswith("Measured on")]
+            raw["limits"]["sentences"] = [sentence, *others]
         path.write_text(dumps(raw), encoding="utf-8")
     keys = ("source", "corruption", "real", "fake", "auc", "tpr_at_1fpr", "ece")
     for r in rows:
