@@ -71,7 +71,7 @@ def worker(*, name: str | None, at_once: int | None, with_parent: bool) -> int:
 
     from assay.server import logs
     from assay.server.settings import Settings
-    from assay.storage import migrate
+    from assay.storage import migrate, retention
     from assay.storage.blobs import Blobs
     from assay.storage.database import Database
     from assay.worker import queue
@@ -88,10 +88,14 @@ def worker(*, name: str | None, at_once: int | None, with_parent: bool) -> int:
     queue.prepare(database)
     if with_parent:
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    name = name or f"{socket.gethostname()[:60]}-{os.getpid()}"
+    blobs = Blobs(settings.folder_of_media)
+    # Copies of media that its children make must not outlive a crash.
+    os.environ["TMPDIR"] = str(retention.scratch(blobs, name))
     Worker(
         database=database,
-        blobs=Blobs(settings.folder_of_media),
-        name=name or f"{socket.gethostname()[:60]}-{os.getpid()}",
+        blobs=blobs,
+        name=name,
         at_once=at_once or settings.at_once,
         limits=replace(
             Limits(), timeout_seconds=settings.timeout_seconds, max_bytes=settings.max_upload_bytes

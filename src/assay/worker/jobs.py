@@ -23,7 +23,7 @@ from assay.findings import Step
 from assay.fusion.outcome import Sensitivity
 from assay.isolation import Analyst
 from assay.report.document import Report, Verdict
-from assay.storage import analyses, audit, options, reviews, webhooks
+from assay.storage import analyses, audit, options, retention, reviews, webhooks
 from assay.storage.analyses import Analysis
 from assay.storage.blobs import Blobs
 from assay.storage.database import Database
@@ -213,11 +213,9 @@ def _tell_end(
 
 def _drop_media(here: Here, row: Analysis, at: float) -> None:
     """Delete the media at the end where nothing is to be kept; the sweep does it otherwise."""
-    due = row.media_expires_at is not None and row.media_expires_at <= at
-    if due and row.source_path is None:
-        here.blobs.delete(row.id)
+    if row.media_expires_at is not None and row.media_expires_at <= at:
         with here.database.write() as c:
-            analyses.set_media_deleted(c, row.id, at)
+            retention.drop_media(c, here.blobs, row.id, at, actor=f"worker:{here.worker}")
 
 
 @DBOS.workflow(name="deliver")
