@@ -17,7 +17,7 @@ from assay.media.containers import Survey, Track, codec_name, opened, raw_packet
 from assay.media.foreign import mapped
 from assay.media.source import Source
 
-__all__ = ["sound_of"]
+__all__ = ["samples_of", "sound_of"]
 
 Floats = NDArray[np.float32]
 
@@ -118,9 +118,14 @@ def _decoded(container: Any, stream: Any, track: Track) -> Iterator[Any]:
 
 def _values(frame: Any, first: _First) -> Floats | None:
     """[samples, channels], or ``None`` when the stream changed its nature midway."""
-    channels = frame.layout.nb_channels
-    if frame.sample_rate != first.rate or channels != first.channels:
+    if frame.sample_rate != first.rate or frame.layout.nb_channels != first.channels:
         return None
+    return samples_of(frame)
+
+
+def samples_of(frame: Any) -> Floats:
+    """[samples, channels] of a decoded frame in -1..1, whatever its sample format."""
+    channels = frame.layout.nb_channels
     raw: NDArray[Any] = frame.to_ndarray()
     raw = raw.T if frame.format.is_planar else raw.reshape(-1, channels)
     if raw.dtype == np.uint8:

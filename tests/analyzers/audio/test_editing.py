@@ -204,3 +204,28 @@ def test_the_card_is_sound() -> None:
     assert whole.auc_low is not None
     assert whole.auc_low > 0.55
     assert card.limits
+
+
+def test_the_sentence_about_the_background_agrees_with_its_weight(
+    make_audio: Make, make_voice: Callable[..., Sound], real_speech: list[tuple[str, Sound, int]]
+) -> None:
+    """What is "as in unedited recordings" carries no weight towards manipulation."""
+    curve = store.card(CURVE).calibration
+    assert curve is not None
+    rng = np.random.default_rng(8)
+    sounds = [(name, x, rate) for name, x, rate in real_speech]
+    for seed in range(10):
+        parts = [make_voice(1.5, seed), make_voice(1.5, seed + 50, noise=10 ** rng.uniform(-5, -2))]
+        sounds.append((f"joined {seed}", np.concatenate(parts).astype(np.float32), 16_000))
+    weights = {True: 0, False: 0}
+    for name, x, rate in sounds:
+        found = _findings(make_audio(x, rate)).get("background")
+        if found is None:
+            continue
+        llr = curve(found.raw_score or 0.0)
+        usual = "as it does in unedited recordings" in found.because
+        assert usual == (llr <= 0), (name, llr, found.because)
+        assert usual == (found.where.start is None), name
+        weights[usual] += 1
+    assert weights[True]
+    assert weights[False]

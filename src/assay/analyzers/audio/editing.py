@@ -135,14 +135,20 @@ def _background(measured: list[Join], length: float) -> tuple[Finding, ...]:
         return ()
     best = max(measured, key=lambda j: j.decibels)
     score = pool([j.decibels for j in measured])
-    calibrated, accused = _weigh(score)
+    llr, accused = _weigh(score)
+    where = Where(start=max(0.0, best.time - 0.5), end=min(length, best.time + 0.5))
     if accused:
         because = (
             f"Around {clock(best.time)} the background noise changes its colour by "
             f"{best.decibels:.0f} dB, more than in any of the unedited clips measured; two "
             "recordings may be joined there."
         )
-        where = Where(start=max(0.0, best.time - 0.5), end=min(length, best.time + 0.5))
+    elif llr is not None and llr > 0:
+        because = (
+            f"Around {clock(best.time)} the background noise changes its colour by "
+            f"{best.decibels:.0f} dB. Joined recordings score like this {_times(llr)} as often as "
+            "unedited ones: a weak hint, and no more."
+        )
     else:
         because = (
             f"The background noise changes by {best.decibels:.0f} dB at most (around "
@@ -165,7 +171,7 @@ def _background(measured: list[Join], length: float) -> tuple[Finding, ...]:
             question=Question.AUDIO_EDIT,
             group="audio-background",
             raw_score=score,
-            curve=CURVE if calibrated else None,
+            curve=CURVE if llr is not None else None,
             where=where,
             limits=_LIMITS_BACKGROUND,
             series=Series(
@@ -181,14 +187,20 @@ def _background(measured: list[Join], length: float) -> tuple[Finding, ...]:
     )
 
 
-def _weigh(score: float) -> tuple[bool, bool]:
-    """(whether a calibration is installed, whether it supports claiming a join)."""
+def _weigh(score: float) -> tuple[float | None, bool]:
+    """(calibrated ratio in nats, None without a curve; whether it supports claiming a join)."""
     try:
         card = store.card(CURVE)
     except ModelError:
-        return False, False
-    claim = card.gates.get("claim_db", math.inf)
-    return card.calibration is not None, card.calibration is not None and score >= claim
+        return None, False
+    if card.calibration is None:
+        return None, False
+    return card.calibration(score), score >= card.gates.get("claim_db", math.inf)
+
+
+def _times(llr: float) -> str:
+    ratio = math.exp(llr)
+    return "about" if ratio < 1.05 else f"{ratio:.1f} times"
 
 
 def _jumps(measured: list[Join], length: float) -> tuple[Finding, ...]:

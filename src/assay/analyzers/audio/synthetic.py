@@ -17,7 +17,17 @@ from assay.media import Audio, Media, MediaKind
 from assay.models import runtime, store
 from assay.models.card import Card, OperatingPoints
 
-__all__ = ["MODEL", "ScoredWindow", "Segment", "SyntheticSpeech", "pool", "scored", "segments"]
+__all__ = [
+    "MODEL",
+    "ScoredWindow",
+    "Segment",
+    "SyntheticSpeech",
+    "findings",
+    "gate",
+    "pool",
+    "scored",
+    "segments",
+]
 
 MODEL = "speech-v1"
 _BATCH = 8
@@ -126,15 +136,17 @@ class SyntheticSpeech:
         stream = scored(windows_of_speech(media.blocks(RATE), totals))
         windows = list(islice(stream, _MOST_WINDOWS))
         bounded = next(stream, None) is not None
-        refusal = _gate(card, totals, windows)
+        refusal = gate(card, totals, windows)
         if refusal is not None:
             return refusal
-        return _findings(card, windows, totals, bounded)
+        return findings(card, windows, totals, bounded)
 
 
-def _gate(
+def gate(
     card: Card, totals: SpeechWindows, windows: Sequence[ScoredWindow]
 ) -> NotApplicable | None:
+    """Why the windows cannot be judged, or None: no speech, too little of it, too much noise."""
+
     def refuse(code: str, reason: str) -> NotApplicable:
         return NotApplicable(code=code, reason=reason, question=Question.SYNTHETIC_SPEECH)
 
@@ -157,9 +169,10 @@ def _gate(
     return None
 
 
-def _findings(
-    card: Card, windows: list[ScoredWindow], totals: SpeechWindows, bounded: bool
+def findings(
+    card: Card, windows: Sequence[ScoredWindow], totals: SpeechWindows, bounded: bool
 ) -> tuple[Finding, ...]:
+    """What at least one window says: the whole, and the parts that stand out from it."""
     raw = pool([w.logit for w in windows])
     points = card.points
     found = segments(windows, points.fpr_1pct) if points else []

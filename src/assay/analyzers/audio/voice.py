@@ -7,6 +7,7 @@ streamed: memory does not grow with the length of the sound.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -81,13 +82,20 @@ class SpeechWindows:
     """Push blocks of 16 kHz mono, get windows of speech; then read the totals.
 
     ``hop`` is the distance of windows in frames of speech. Windows appear about a quarter
-    of a second after their last sample was pushed.
+    of a second after their last sample was pushed. With ``span`` the totals are those of the
+    last ``span`` frames, for sounds without an end.
     """
 
-    def __init__(self, hop: int = 100) -> None:
+    def __init__(self, hop: int = 100, span: int | None = None) -> None:
         if not 1 <= hop <= _SIZE:
             raise ValueError("hop must be 1 to 125 frames")
+        if span is not None and span < 1:
+            raise ValueError("span must be at least one frame")
         self._hop = hop
+        # (power if speech, power if pause) of the frames that the totals are about
+        self._recent: deque[tuple[float | None, float | None]] | None = (
+            None if span is None else deque(maxlen=span)
+        )
         self._voice = VoiceActivity()
         self._rest = np.zeros(0, np.float32)
         self._waiting: list[tuple[int, Sound]] = []  # frames whose neighbours are not known yet
@@ -103,15 +111,29 @@ class SpeechWindows:
     @property
     def speech_seconds(self) -> float:
         """Seconds of frames in which somebody speaks."""
+        if self._recent is not None:
+            return sum(loud is not None for loud, _ in self._recent) * SECONDS
         return self.speech_frames * SECONDS
+
+    @property
+    def pause_seconds(self) -> float:
+        """Seconds since somebody last spoke; 0 before anybody did."""
+        last = self._until - _REACH
+        return (self.frames - 1 - last) * SECONDS if last >= 0 else 0.0
 
     @property
     def snr_db(self) -> float | None:
         """Mean power of speech over that of the pauses (20th percentile); None with < 15 frames."""
-        if len(self._other) < 15 or not self.speech_frames:
+        if self._recent is None:
+            other, power, count = self._other, self._speech_power, self.speech_frames
+        else:
+            other = [quiet for _, quiet in self._recent if quiet is not None]
+            spoken = [loud for loud, _ in self._recent if loud is not None]
+            power, count = sum(spoken), len(spoken)
+        if len(other) < 15 or not count:
             return None
-        noise = float(np.percentile(self._other, 20))
-        speech = self._speech_power / self.speech_frames
+        noise = float(np.percentile(other, 20))
+        speech = power / count
         return float(10 * np.log10(max(speech - noise, 1e-12) / max(noise, 1e-12)))
 
     def push(self, block: Sound) -> Iterator[Window]:
@@ -136,6 +158,8 @@ class SpeechWindows:
         index = self.frames
         self.frames += 1
         power = float(np.square(frame, dtype=np.float64).mean())
+        if self._recent is not None:
+            self._recent.append((power if speech else None, power if quiet else None))
         if speech:
             self.speech_frames += 1
             self._speech_power += power
@@ -143,7 +167,7 @@ class SpeechWindows:
                 yield from self._keep(item)
             self._waiting.clear()
             self._until = index + _REACH
-        elif quiet and (len(self._other) < 20_000):
+        elif quiet and self._recent is None and len(self._other) < 20_000:
             self._other.append(power)
         if index <= self._until:
             yield from self._keep((index, frame.copy()))
