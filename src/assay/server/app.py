@@ -71,6 +71,7 @@ def make_app(services: Services) -> FastAPI:
         docs_url=None,  # its pages load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
+        generate_unique_id_function=lambda route: f"{[*route.tags, 'pages'][0]}_{route.name}",
     )
     app.state.services = services
     problems.install(app)
