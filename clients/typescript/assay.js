@@ -18,54 +18,54 @@ export class Assay {
     this._key = key;
     this._fetch = fetch;
     this.analyses = {
-      create: (args) => this._ask({"method": "POST", "path": {}, "query": {}, "header": {"idempotencyKey": "Idempotency-Key"}, "body": "form", "answer": "json"}, args),
-      listed: (args) => this._ask({"method": "GET", "path": {}, "query": {"status": "status", "verdict": "verdict", "kind": "kind", "review": "review", "q": "q", "since": "since", "until": "until", "limit": "limit", "cursor": "cursor"}, "header": {}, "body": "none", "answer": "json"}, args),
-      allEvents: (args) => this._listen({"method": "GET", "path": {}, "query": {}, "header": {}, "body": "none", "answer": "events"}, args),
-      get: (args) => this._ask({"method": "GET", "path": {"ident": "ident"}, "query": {}, "header": {"ifNoneMatch": "If-None-Match"}, "body": "none", "answer": "json"}, args),
-      delete: (args) => this._ask({"method": "DELETE", "path": {"ident": "ident"}, "query": {}, "header": {"ifMatch": "If-Match"}, "body": "none", "answer": "headers"}, args),
-      oneEvents: (args) => this._listen({"method": "GET", "path": {"ident": "ident"}, "query": {}, "header": {}, "body": "none", "answer": "events"}, args),
-      cancel: (args) => this._ask({"method": "POST", "path": {"ident": "ident"}, "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
-      report: (args) => this._ask({"method": "GET", "path": {"ident": "ident"}, "query": {"format": "format"}, "header": {}, "body": "none", "answer": "response"}, args),
+      create: (args) => this._ask({"method": "POST", "path": "/api/v1/analyses", "query": {}, "header": {"idempotencyKey": "Idempotency-Key"}, "body": "form", "answer": "json"}, args),
+      listed: (args) => this._ask({"method": "GET", "path": "/api/v1/analyses", "query": {"status": "status", "verdict": "verdict", "kind": "kind", "review": "review", "q": "q", "since": "since", "until": "until", "limit": "limit", "cursor": "cursor"}, "header": {}, "body": "none", "answer": "json"}, args),
+      allEvents: (args) => this._listen({"method": "GET", "path": "/api/v1/events", "query": {}, "header": {}, "body": "none", "answer": "events"}, args),
+      get: (args) => this._ask({"method": "GET", "path": "/api/v1/analyses/{ident}", "query": {}, "header": {"ifNoneMatch": "If-None-Match"}, "body": "none", "answer": "json"}, args),
+      delete: (args) => this._ask({"method": "DELETE", "path": "/api/v1/analyses/{ident}", "query": {}, "header": {"ifMatch": "If-Match"}, "body": "none", "answer": "headers"}, args),
+      oneEvents: (args) => this._listen({"method": "GET", "path": "/api/v1/analyses/{ident}/events", "query": {}, "header": {}, "body": "none", "answer": "events"}, args),
+      cancel: (args) => this._ask({"method": "POST", "path": "/api/v1/analyses/{ident}/cancel", "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
+      report: (args) => this._ask({"method": "GET", "path": "/api/v1/analyses/{ident}/report", "query": {"format": "format"}, "header": {}, "body": "none", "answer": "response"}, args),
     };
     this.uploads = {
-      create: (args) => this._ask({"method": "POST", "path": {}, "query": {}, "header": {"uploadLength": "Upload-Length", "uploadMetadata": "Upload-Metadata"}, "body": "json", "answer": "json"}, args),
-      get: (args) => this._ask({"method": "GET", "path": {"ident": "ident"}, "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
-      where: (args) => this._ask({"method": "HEAD", "path": {"ident": "ident"}, "query": {}, "header": {}, "body": "none", "answer": "headers"}, args),
-      append: (args) => this._ask({"method": "PATCH", "path": {"ident": "ident"}, "query": {}, "header": {"uploadOffset": "Upload-Offset"}, "body": "bytes", "answer": "headers"}, args),
-      remove: (args) => this._ask({"method": "DELETE", "path": {"ident": "ident"}, "query": {}, "header": {}, "body": "none", "answer": "headers"}, args),
+      create: (args) => this._ask({"method": "POST", "path": "/api/v1/uploads", "query": {}, "header": {"uploadLength": "Upload-Length", "uploadMetadata": "Upload-Metadata"}, "body": "json", "answer": "json"}, args),
+      get: (args) => this._ask({"method": "GET", "path": "/api/v1/uploads/{ident}", "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
+      where: (args) => this._ask({"method": "HEAD", "path": "/api/v1/uploads/{ident}", "query": {}, "header": {}, "body": "none", "answer": "headers"}, args),
+      append: (args) => this._ask({"method": "PATCH", "path": "/api/v1/uploads/{ident}", "query": {}, "header": {"uploadOffset": "Upload-Offset"}, "body": "bytes", "answer": "headers"}, args),
+      remove: (args) => this._ask({"method": "DELETE", "path": "/api/v1/uploads/{ident}", "query": {}, "header": {}, "body": "none", "answer": "headers"}, args),
     };
     this.webhooks = {
-      listed: (args) => this._ask({"method": "GET", "path": {}, "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
-      create: (args) => this._ask({"method": "POST", "path": {}, "query": {}, "header": {}, "body": "json", "answer": "json"}, args),
-      get: (args) => this._ask({"method": "GET", "path": {"ident": "ident"}, "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
-      change: (args) => this._ask({"method": "PATCH", "path": {"ident": "ident"}, "query": {}, "header": {}, "body": "json", "answer": "json"}, args),
-      remove: (args) => this._ask({"method": "DELETE", "path": {"ident": "ident"}, "query": {}, "header": {}, "body": "none", "answer": "headers"}, args),
-      deliveries: (args) => this._ask({"method": "GET", "path": {"ident": "ident"}, "query": {"limit": "limit", "cursor": "cursor"}, "header": {}, "body": "none", "answer": "json"}, args),
-      redeliver: (args) => this._ask({"method": "POST", "path": {"ident": "ident", "delivery": "delivery"}, "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
+      listed: (args) => this._ask({"method": "GET", "path": "/api/v1/webhooks", "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
+      create: (args) => this._ask({"method": "POST", "path": "/api/v1/webhooks", "query": {}, "header": {}, "body": "json", "answer": "json"}, args),
+      get: (args) => this._ask({"method": "GET", "path": "/api/v1/webhooks/{ident}", "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
+      change: (args) => this._ask({"method": "PATCH", "path": "/api/v1/webhooks/{ident}", "query": {}, "header": {}, "body": "json", "answer": "json"}, args),
+      remove: (args) => this._ask({"method": "DELETE", "path": "/api/v1/webhooks/{ident}", "query": {}, "header": {}, "body": "none", "answer": "headers"}, args),
+      deliveries: (args) => this._ask({"method": "GET", "path": "/api/v1/webhooks/{ident}/deliveries", "query": {"limit": "limit", "cursor": "cursor"}, "header": {}, "body": "none", "answer": "json"}, args),
+      redeliver: (args) => this._ask({"method": "POST", "path": "/api/v1/webhooks/{ident}/deliveries/{delivery}/redeliver", "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
     };
     this.reviews = {
-      waiting: (args) => this._ask({"method": "GET", "path": {}, "query": {"limit": "limit", "cursor": "cursor"}, "header": {}, "body": "none", "answer": "json"}, args),
-      labels: (args) => this._ask({"method": "GET", "path": {}, "query": {}, "header": {}, "body": "none", "answer": "response"}, args),
-      listed: (args) => this._ask({"method": "GET", "path": {"ident": "ident"}, "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
-      create: (args) => this._ask({"method": "POST", "path": {"ident": "ident"}, "query": {}, "header": {}, "body": "json", "answer": "json"}, args),
+      waiting: (args) => this._ask({"method": "GET", "path": "/api/v1/reviews", "query": {"limit": "limit", "cursor": "cursor"}, "header": {}, "body": "none", "answer": "json"}, args),
+      labels: (args) => this._ask({"method": "GET", "path": "/api/v1/reviews/labels", "query": {}, "header": {}, "body": "none", "answer": "response"}, args),
+      listed: (args) => this._ask({"method": "GET", "path": "/api/v1/analyses/{ident}/reviews", "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
+      create: (args) => this._ask({"method": "POST", "path": "/api/v1/analyses/{ident}/reviews", "query": {}, "header": {}, "body": "json", "answer": "json"}, args),
     };
     this.shares = {
-      listed: (args) => this._ask({"method": "GET", "path": {"ident": "ident"}, "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
-      create: (args) => this._ask({"method": "POST", "path": {"ident": "ident"}, "query": {}, "header": {}, "body": "json", "answer": "json"}, args),
-      remove: (args) => this._ask({"method": "DELETE", "path": {"ident": "ident"}, "query": {}, "header": {}, "body": "none", "answer": "headers"}, args),
+      listed: (args) => this._ask({"method": "GET", "path": "/api/v1/analyses/{ident}/shares", "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
+      create: (args) => this._ask({"method": "POST", "path": "/api/v1/analyses/{ident}/shares", "query": {}, "header": {}, "body": "json", "answer": "json"}, args),
+      remove: (args) => this._ask({"method": "DELETE", "path": "/api/v1/shares/{ident}", "query": {}, "header": {}, "body": "none", "answer": "headers"}, args),
     };
     this.keys = {
-      listed: (args) => this._ask({"method": "GET", "path": {}, "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
-      create: (args) => this._ask({"method": "POST", "path": {}, "query": {}, "header": {}, "body": "json", "answer": "json"}, args),
-      remove: (args) => this._ask({"method": "DELETE", "path": {"ident": "ident"}, "query": {}, "header": {}, "body": "none", "answer": "headers"}, args),
+      listed: (args) => this._ask({"method": "GET", "path": "/api/v1/keys", "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
+      create: (args) => this._ask({"method": "POST", "path": "/api/v1/keys", "query": {}, "header": {}, "body": "json", "answer": "json"}, args),
+      remove: (args) => this._ask({"method": "DELETE", "path": "/api/v1/keys/{ident}", "query": {}, "header": {}, "body": "none", "answer": "headers"}, args),
     };
     this.models = {
-      models: (args) => this._ask({"method": "GET", "path": {}, "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
+      models: (args) => this._ask({"method": "GET", "path": "/api/v1/models", "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
     };
     this.operations = {
-      healthz: (args) => this._ask({"method": "GET", "path": {}, "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
-      readyz: (args) => this._ask({"method": "GET", "path": {}, "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
-      metrics: (args) => this._ask({"method": "GET", "path": {}, "query": {}, "header": {}, "body": "none", "answer": "response"}, args),
+      healthz: (args) => this._ask({"method": "GET", "path": "/healthz", "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
+      readyz: (args) => this._ask({"method": "GET", "path": "/readyz", "query": {}, "header": {}, "body": "none", "answer": "json"}, args),
+      metrics: (args) => this._ask({"method": "GET", "path": "/metrics", "query": {}, "header": {}, "body": "none", "answer": "response"}, args),
     };
   }
 

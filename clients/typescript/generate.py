@@ -79,6 +79,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> tuple[str, 
         body = "bytes"
         fields.append("body: Blob | ArrayBuffer | Uint8Array")
     kind, answer = _answer(operation["responses"])
+    del where["path"]
     spec = json.dumps({"method": method, "path": path, **where, "body": body, "answer": kind})
     optional = all("?:" in f for f in fields)
     argument = f"args{'?' if optional else ''}: {{ {'; '.join(fields)} }}" if fields else ""
