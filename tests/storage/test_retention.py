@@ -252,7 +252,7 @@ def test_zero_retention_leaves_nothing_behind_after_kill_9(
             first.wait()
             assert house.services.blobs.path(ident) is not None
             house.workers = [house.worker("w1")]
-            assert house.wait(client, ident)["status"] == "done"
+            assert house.wait(client, ident, seconds=200)["status"] == "done"
             deadline = time.monotonic() + 10
             while house.services.blobs.path(ident) and time.monotonic() < deadline:
                 time.sleep(0.05)

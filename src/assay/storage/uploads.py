@@ -25,6 +25,7 @@ from assay.storage.tables import uploads
 
 __all__ = [
     "Busy",
+    "Complete",
     "Upload",
     "advance",
     "create",
@@ -62,12 +63,17 @@ class Upload:
     expires_at: float
 
     @property
-    def size(self) -> int:
-        return self.length
-
-    @property
     def complete(self) -> bool:
         return self.sha256 is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complete:
+    """What has wholly arrived and lies under its id in the blobs."""
+
+    name: str
+    size: int
+    sha256: str
 
 
 class Busy(Exception):
@@ -138,7 +144,7 @@ def expired(c: Connection, at: float) -> list[str]:
     return list(c.execute(select(uploads.c.id).where(uploads.c.expires_at <= at)).scalars())
 
 
-def take(c: Connection, blobs: Blobs, ident: str, *, owner_id: str) -> Upload | None:
+def take(c: Connection, blobs: Blobs, ident: str, *, owner_id: str) -> Complete | None:
     """Move the file of a complete upload under the key ``ident``.
 
     May be repeated, as when the analysis was refused for now or the answer was lost: the
@@ -167,7 +173,7 @@ def take(c: Connection, blobs: Blobs, ident: str, *, owner_id: str) -> Upload | 
         .where(uploads.c.id == ident, uploads.c.taken_at.is_(None))
         .values(taken_at=row["created_at"])
     )
-    return Upload(**row)
+    return Complete(name=row["name"], size=row["length"], sha256=row["sha256"])
 
 
 def part(blobs: Blobs, ident: str) -> Path:

@@ -1,1 +1,0 @@
-"""Python client of the server."""
