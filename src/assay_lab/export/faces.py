@@ -44,21 +44,25 @@ MAX_TURN = 0.6
 """Nose offset from between the eyes, in eye distances: beyond it a face is turned away."""
 NO_FACES = frozenset(
     {
-        "000acf666d991c39.jpg#0",
-        "000b168e791f591d.jpg#0",
-        "000b825dea3016eb.jpg#0",
-        "000b9b61afea2cd4.jpg#0",
-        "000ba28d70b1a999.jpg#0",
-        "09c863d76bcf6b00.jpg#0",
-        "0a13dcaaab9a35e0.jpg#0",
-        "0a7074a2a5515531.jpg#0",
-        "0a78374f2d3949ae.jpg#0",
-        "0aa3a6c33fca122b.jpg#0",
-        "0ab5c690eebfad95.jpg#0",
+        "000acf666d991c39",
+        "000b168e791f591d",
+        "000b825dea3016eb",
+        "000b9b61afea2cd4",
+        "000b9d6c0f7d794d",
+        "000ba28d70b1a999",
+        "09c6ddd2c210450e",
+        "09c863d76bcf6b00",
+        "0a13dcaaab9a35e0",
+        "0a599940d33b6b2b",
+        "0a7074a2a5515531",
+        "0a78374f2d3949ae",
+        "0aa3a6c33fca122b",
+        "0ab2b64f27f8baca",
+        "0ab5c690eebfad95",
     }
 )
-"""Detections in the Open Images validation pictures that show a drawing, a statue, an animal
-or a thing; found by looking at all 95."""
+"""Open Images validation pictures whose detections show a drawing, a painting, a statue, a
+puppet, an animal or a thing; found by looking at all 100."""
 CORRUPTED = ("none", "jpeg50", "half_size")
 UNSEEN = (
     "Other methods than those it was trained on (DFDC swaps, self- and cross-blended faces, "
@@ -119,7 +123,7 @@ def validation_crops(
     """
     sets: dict[str, list[int]] = defaultdict(list)
     for i, r in enumerate(cache.rows):
-        bad = r.name.split("/")[-1] in NO_FACES or turned(r.points) > MAX_TURN
+        bad = Path(r.name.partition("#")[0]).stem in NO_FACES or turned(r.points) > MAX_TURN
         if r.use == "validation" and part_of(r) == part and not bad:
             sets[f"{r.source}:{r.label}"].append(i)
     rng = np.random.default_rng(1)
