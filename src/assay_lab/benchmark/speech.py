@@ -1,11 +1,12 @@
 """Measure a speech model on the test pack, the way the product scores a recording.
 
-    python -m assay_lab.benchmark.speech --pack DIR/speech --model speech-v1 \
-        --out benchmarks/speech-v1.json
+    python -m assay_lab.benchmark.speech --pack DIR/speech --cache PAGES \
+        --model src/assay/models/zoo/speech-v2 --out benchmarks/speech-v2.json --card
 
 ``DIR/speech/test`` is only measured here; nothing is chosen with it. The nuisance baseline (see
 :func:`describe`) is fitted on ``DIR/speech/train``: what loudness, bandwidth, silence and
-length alone give away.
+length alone give away. ``--cache`` names the training cache: systems that stand in it (with other
+voices, from other pages) are told apart from those never trained on.
 """
 
 from __future__ import annotations
@@ -107,6 +108,12 @@ def load(folder: Path) -> list[Clip]:
     return clips
 
 
+def systems_of(cache: Path) -> frozenset[str]:
+    """Names of the systems in a speech cache."""
+    with open(cache / "manifest.csv", newline="", encoding="utf-8") as file:
+        return frozenset(r["system"] for r in csv.DictReader(file) if r["label"] == "fake")
+
+
 def describe(x: Sound) -> Floats:
     """Nuisance numbers of a recording; nothing here looks at how speech is made."""
     level = np.sqrt(np.square(x).mean() + 1e-12)
@@ -160,9 +167,14 @@ def speed(scorer: Scorer, clips: list[Clip]) -> float:
 
 
 def measure(
-    scorer: Scorer, folder: Path, clips: list[Clip], train: list[Clip], names: list[str]
+    scorer: Scorer,
+    folder: Path,
+    clips: list[Clip],
+    train: list[Clip],
+    names: list[str],
+    known: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
-    """The document that is committed."""
+    """The document that is committed; ``known`` are systems that were trained on."""
     card = read_card(folder)
     if card.calibration is None or card.points is None:
         raise ValueError("the model is not calibrated")
@@ -211,7 +223,25 @@ def measure(
     speech = [i for i in clean if clips[i].row["type"] not in ("codec", "edit")]
     y = np.array([clips[i].fake for i in speech], int)
     s = np.array([clean[i] for i in speech])
+
+    def among(seen: bool) -> dict[str, Any]:
+        """Fakes of systems trained on or not, against all real clips."""
+        chosen = [
+            i for i in clean if not clips[i].fake or (clips[i].row["system"] in known) == seen
+        ]
+        s = np.array([clean[i] for i in chosen])
+        y = np.array([clips[i].fake for i in chosen], int)
+        if not y.any():
+            return {"fake": 0}
+        systems = {clips[i].row["system"] for i in chosen if clips[i].fake}
+        return {
+            **summary(y, s, rounds=300), "systems": len(systems),
+            "flagged_fake_at_point": rate_at(s[y == 1], point),
+        }  # fmt: skip
+
     return {
+        "systems_never_trained_on": among(False),
+        "systems_trained_on": among(True),
         "model": card.key,
         "model_sha256": card.sha256,
         "point_fpr_1pct": point,
@@ -233,7 +263,7 @@ def card_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
     rows = [
         {
             "set": "test",
-            "source": f"speech pack, {row['sources']} pages, 45 systems never trained on",
+            "source": f"speech pack, {row['sources']} pages, 45 zero-shot systems",
             "corruption": row["corruption"],
             **{k: row[k] for k in keys},
             "flagged_real_at_point": row["flagged_real_at_point"],
@@ -278,6 +308,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure a speech model on the test pack.")
     parser.add_argument("--pack", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True, help="model folder")
+    parser.add_argument("--cache", type=Path, help="training cache, for the names of its systems")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--card", action="store_true", help="write the rows into the card too")
     parser.add_argument("--corruptions", default=",".join(CORRUPTIONS), help="comma-separated")
@@ -285,11 +316,13 @@ def main() -> None:
     names = ["none", *(n for n in args.corruptions.split(",") if n != "none")]
     scorer = Scorer(args.model / read_card(args.model).file)
     document = measure(
-        scorer, args.model, load(args.pack / "test"), load(args.pack / "train"), names
-    )
+        scorer, args.model, load(args.pack / "test"), load(args.pack / "train"), names,
+        systems_of(args.cache) if args.cache else frozenset(),
+    )  # fmt: skip
     document["command"] = (
         "python -m assay_lab.benchmark.speech --pack <data>/speech "
-        f"--model src/assay/models/zoo/{args.model.name} --out benchmarks/{args.out.name}"
+        f"--cache PAGES --model src/assay/models/zoo/{args.model.name} "
+        f"--out benchmarks/{args.out.name} --card"
     )
     args.out.write_text(json.dumps(rounded(document), indent=1) + "\n", encoding="utf-8")
     if args.card:

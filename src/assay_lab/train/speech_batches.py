@@ -1,4 +1,4 @@
-"""Batches for the speech network: which clips, and what happens to them on the way.
+"""Batches for the speech classifier: which clips, and what happens to them on the way.
 
 Drawing is balanced by class, source and system; filters, rooms, noise, codecs and level are
 drawn alike for real and fake. A batch is a function of (seed, step) alone.
@@ -15,36 +15,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from assay_lab.data.sound_corruptions import random_codec
 from assay_lab.data.speech import RATE, SpeechCache
 
 WINDOW = 64_000
 
 
 class Clips:
-    """Several caches as one, with codec variants (``audio_wide.i16``, ``audio_narrow.i16``)."""
+    """Several caches as one."""
 
     def __init__(self, folders: list[Path]) -> None:
         self.rows: list[dict[str, str]] = []
         self.place: list[tuple[int, int]] = []
         self.caches = [SpeechCache(f) for f in folders]
-        self.variants: list[list[NDArray[np.int16]]] = []
-        for number, (folder, store) in enumerate(zip(folders, self.caches, strict=True)):
+        for number, store in enumerate(self.caches):
             self.rows += store.rows
             self.place += [(number, i) for i in range(len(store))]
-            files = [folder / f"audio_{n}.i16" for n in ("wide", "narrow")]
-            self.variants.append(
-                [store.audio, *(np.memmap(f, "<i2", "r") for f in files if f.exists())]
-            )
         self.fake = np.array([r["label"] == "fake" for r in self.rows])
 
     def samples(self, index: int, variant: int = 0) -> NDArray[np.int16]:
-        """All samples of a clip: 0 plain, 1 through a wide-band codec, 2 through a narrow one."""
+        """All samples of a clip: 0 plain, 1 through a wide-band codec, 2 through a narrow one.
+
+        The codec is a function of the clip and the variant alone.
+        """
         number, i = self.place[index]
-        cache, kinds = self.caches[number], self.variants[number]
-        first = int(cache.offsets[i])
-        return np.asarray(
-            kinds[min(variant, len(kinds) - 1)][first : first + int(cache.lengths[i])]
-        )
+        x = self.caches[number].clip(i)
+        if variant == 0:
+            return x
+        rng = np.random.default_rng([variant, int(self.rows[index]["sha256"][:8], 16)])
+        y = random_codec(x.astype(np.float32) / 32768, rng, narrow=variant == 2)
+        return np.clip(np.round(y * 32768), -32768, 32767).astype(np.int16)
 
 
 def window(x: NDArray[np.int16], size: int, start: int) -> NDArray[np.float32]:
@@ -95,16 +95,18 @@ def make_batch(
     for k in range(size):
         fake = k % 2 == 1
         index = sampler.draw(fake, rng)
-        variant = int(rng.choice(3, p=(0.55, 0.28, 0.17)))
-        x = _crop(clips.samples(index, variant), length, rng)
+        variant = int(rng.choice(3, p=(0.5, 0.27, 0.23)))
+        x = _crop(clips.samples(index), length, rng)
         if fake and rng.random() < 0.08:
             other = sampler.draw(False, rng, clips.rows[index]["source"])
-            y = _crop(clips.samples(other, variant), length, rng)
+            y = _crop(clips.samples(other), length, rng)
             span = int(rng.uniform(0.35, 0.7) * length)
             at = int(rng.integers(0, length - span))
             level = np.sqrt((np.square(y).mean() + 1e-9) / (np.square(x).mean() + 1e-9))
             y[at : at + span] = x[at : at + span] * level
             x = y
+        if variant:
+            x = random_codec(x, rng, narrow=variant == 2)
         xs.append(x)
         ys.append(float(fake))
     return torch.from_numpy(np.stack(xs)), torch.tensor(ys)
@@ -184,21 +186,6 @@ def disturb(x: Tensor, noise: NDArray[np.int16] | None, rng: np.random.Generator
     return (y * gain).clamp(-1, 1)
 
 
-def hide(n: int, bins: int, frames: int, rng: np.random.Generator) -> Tensor:
-    """SpecAugment masks [N, bins, frames]: up to two bands and two stretches each."""
-    mask = np.ones((n, bins, frames), np.float32)
-    for i in range(n):
-        for _ in range(int(rng.integers(0, 3))):
-            span = int(rng.integers(1, bins // 6))
-            at = int(rng.integers(0, bins - span))
-            mask[i, at : at + span] = 0
-        for _ in range(int(rng.integers(0, 3))):
-            span = int(rng.integers(1, frames // 8))
-            at = int(rng.integers(0, frames - span))
-            mask[i, :, at : at + span] = 0
-    return torch.from_numpy(mask)
-
-
 def clip_windows(x: NDArray[np.int16], limit: int = 2) -> NDArray[np.float32]:
     """Up to ``limit`` windows of 4 s spread over a clip, [n, 64000]."""
     count = max(1, min(limit, round(x.size / WINDOW)))
@@ -217,7 +204,9 @@ def split(
     rng = np.random.default_rng(0)
     held: list[int] = []
     count: dict[tuple[str, str], int] = {}
-    for i in rng.permutation(np.flatnonzero(~train)):
+    # Copies are left out beforehand, so that making more of them changes no validation.
+    copied = np.array([r["system"].startswith("copy_") for r in clips.rows])
+    for i in rng.permutation(np.flatnonzero(~train & ~copied)):
         row = clips.rows[i]
         key = (row["source"], row["system"] if row["label"] == "fake" else "real")
         if row["label"] == "fake" and row["system"] in seen:
@@ -226,6 +215,23 @@ def split(
         if count[key] <= (per_source if row["label"] == "real" else per_system):
             held.append(int(i))
     return train, np.array(sorted(held))
+
+
+def even(
+    clips: Clips, train: NDArray[np.bool_], per_system: int = 12, per_source: int = 50
+) -> list[int]:
+    """Training clips, at most so many of each source's real ones and of each of its systems."""
+    picked: list[int] = []
+    count: dict[tuple[str, str], int] = {}
+    copied = np.array([r["system"].startswith("copy_") for r in clips.rows])
+    for i in np.random.default_rng(0).permutation(np.flatnonzero(train & ~copied)):
+        row = clips.rows[i]
+        fake = row["label"] == "fake"
+        key = (row["source"], row["system"] if fake else "real")
+        count[key] = count.get(key, 0) + 1
+        if count[key] <= (per_system if fake else per_source):
+            picked.append(int(i))
+    return picked
 
 
 _loader: dict[str, Any] = {}
@@ -240,6 +246,7 @@ def start(
     train, _ = split(clips, set(validation.split(",")))
     _loader.update(
         clips=clips,
+        even=even(clips, train),
         sampler=Sampler(clips, train, copies),
         noise=np.load(noise, mmap_mode="r") if noise else None,
         batch=batch,
@@ -247,12 +254,21 @@ def start(
     )
 
 
-def prepare(step: int) -> tuple[NDArray[Any], ...]:
-    """Batch number ``step``: samples, labels and the two masks; a function of seed and step."""
+def prepare(step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Batch number ``step``: samples and labels; a function of seed and step."""
     rng = np.random.default_rng([_loader["seed"], step])
     length = int(rng.choice([40_000, 48_000, 64_000], p=(0.55, 0.25, 0.2)))
     x, y = make_batch(_loader["clips"], _loader["sampler"], _loader["batch"], length, rng)
     x = disturb(x, _loader["noise"], rng)
-    frames = length // 160
-    wide, mel = hide(len(x), 256, frames, rng)[:, None], hide(len(x), 80, frames, rng)
-    return x.numpy(), y.numpy(), wide.numpy(), mel.numpy()
+    return x.numpy(), y.numpy()
+
+
+def prepare_even(number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Batch ``number`` of one pass over :func:`even`: 3 s samples, without codecs, and labels."""
+    rng = np.random.default_rng([_loader["seed"], 1, number])
+    size = _loader["batch"]
+    picked = _loader["even"][number * size : (number + 1) * size]
+    clips: Clips = _loader["clips"]
+    x = np.stack([_crop(clips.samples(i), 48_000, rng) for i in picked])
+    x = disturb(torch.from_numpy(x), _loader["noise"], rng).numpy()
+    return x, clips.fake[picked].astype(np.float32)

@@ -1,17 +1,14 @@
-"""The networks behind ``speech``: 16 kHz samples in, one logit out, front end included.
+"""A front end of the speech model: the first blocks of the Whisper encoder, frozen.
 
-Two branches look at the same four seconds. :class:`SpectrumNet` is a small residual
-network on the log power spectrum up to 8 kHz, where vocoders leave their traces.
-:class:`WhisperNet` is the convolutional stem and the first blocks of the Whisper tiny.en
-encoder (Radford et al. 2022, MIT), fine-tuned, with attentive statistics pooling (Okabe et
-al. 2018). The logit of :class:`SpeechNet` is their mean. The Fourier transforms are fixed
-convolutions, so the exported graph needs nothing but samples.
+The convolutional stem and the first blocks of Whisper tiny.en (Radford et al. 2022, weights
+MIT) hear four seconds of speech as a log-mel picture; means and deviations over time of the
+blocks' outputs feed one linear layer. The Fourier transform can be a fixed convolution, so that
+the exported graph needs nothing but samples.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,92 +48,6 @@ class Spectrum(nn.Module):
         return power[:, :, : power.shape[2] - 1]  # the last frame is half padding, as in Whisper
 
 
-class Pool(nn.Module):
-    """Attentive statistics: [N, C, T] to [N, 2 C], plus the attention [N, T]."""
-
-    def __init__(self, channels: int, hidden: int = 64) -> None:
-        super().__init__()
-        self.attend = nn.Sequential(
-            nn.Conv1d(channels, hidden, 1), nn.Tanh(), nn.Conv1d(hidden, 1, 1)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = torch.softmax(self.attend(x), 2)
-        mean = (x * weight).sum(2)
-        variance = (x.square() * weight).sum(2) - mean.square()
-        return torch.cat([mean, variance.clamp_min(1e-4).sqrt()], 1)
-
-
-class Unit(nn.Module):
-    """Two 3x3 convolutions with a skip; squeeze-excitation over frequency-time means."""
-
-    def __init__(self, inp: int, out: int, stride: tuple[int, int]) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(inp, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU(),
-            nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out),
-        )  # fmt: skip
-        self.squeeze = nn.Sequential(nn.Linear(out, out // 4), nn.ReLU(), nn.Linear(out // 4, out))
-        self.skip = nn.Sequential(
-            nn.AvgPool2d(stride, ceil_mode=True),
-            nn.Conv2d(inp, out, 1, bias=False),
-            nn.BatchNorm2d(out),
-        )  # fmt: skip
-        if stride == (1, 1) and inp == out:
-            self.skip = nn.Sequential()
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.body(x)
-        y = y * torch.sigmoid(self.squeeze(y.mean((2, 3))))[:, :, None, None]
-        return F.relu(y + self.skip(x))
-
-
-class SpectrumNet(nn.Module):
-    """Residual network on two views of the log spectrum: level-free, and mean-free per bin.
-
-    The second view removes what a microphone, room or low-pass does to every frame alike.
-    """
-
-    def __init__(self, width: Sequence[int] = (32, 48, 96, 160), dropout: float = 0.3) -> None:
-        super().__init__()
-        self.spectrum = Spectrum(512, 160)
-        a, b, c, d = width
-        self.stem = nn.Sequential(
-            nn.Conv2d(2, a, 5, 2, 2, bias=False), nn.BatchNorm2d(a), nn.ReLU()
-        )
-        self.body = nn.Sequential(
-            Unit(a, b, (2, 2)),
-            Unit(b, c, (2, 2)),
-            Unit(c, c, (1, 1)),
-            Unit(c, d, (2, 1)),
-            Unit(d, d, (1, 1)),
-        )
-        self.squash = nn.Sequential(nn.Conv2d(d, 32, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
-        self.pool = Pool(32 * 16)
-        self.drop = nn.Dropout(dropout)
-        self.out = nn.Linear(2 * 32 * 16, 1)
-
-    def views(self, x: Tensor) -> Tensor:
-        """[N, L] to [N, 2, 256, frames]."""
-        with torch.no_grad():
-            power = self.spectrum(x)[:, :256]
-            log = torch.log(power + 1e-5 * power.mean((1, 2), keepdim=True) + 1e-12)
-            level = (log - log.mean((1, 2), keepdim=True)) / 3.0
-            flat = (log - log.mean(2, keepdim=True)) / 2.0
-            return torch.stack([level, flat], 1)
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``mask`` [N, 1, 256, frames] of 0 and 1 hides parts in training (SpecAugment)."""
-        v = self.views(x)
-        if mask is not None:
-            v = v * mask[..., : v.shape[3]]
-        v = v.contiguous(memory_format=torch.channels_last)
-        y = self.squash(self.body(self.stem(v)))
-        y = self.pool(y.flatten(1, 2))
-        out: Tensor = self.out(self.drop(y))[:, 0]
-        return out
-
-
 class Block(nn.Module):
     """Pre-norm transformer block of Whisper's encoder."""
 
@@ -156,13 +67,13 @@ class Block(nn.Module):
 
 
 class WhisperNet(nn.Module):
-    """Whisper's mel front end, stem and first ``blocks`` blocks; a learned mix of all of them."""
+    """16 kHz samples [N, L], up to four seconds, to a logit [N]; ``blocks`` of four are kept."""
 
     mel: Tensor
+    mean: Tensor
+    deviation: Tensor
 
-    def __init__(
-        self, blocks: int = 2, size: int = 384, heads: int = 6, dropout: float = 0.2
-    ) -> None:
+    def __init__(self, blocks: int = 2, size: int = 384, heads: int = 6) -> None:
         super().__init__()
         self.size = size
         self.spectrum = Spectrum(400, 160)
@@ -173,14 +84,9 @@ class WhisperNet(nn.Module):
         self.conv2 = nn.Conv1d(size, size, 3, 2, padding=1)
         self.place = nn.Parameter(torch.zeros(200, size))
         self.blocks = nn.ModuleList([Block(size, heads) for _ in range(blocks)])
-        self.mix = nn.Parameter(torch.zeros(blocks + 1))
-        self.squash = nn.Linear(size, 128)
-        self.pool = Pool(128)
-        # Whitened, because what tells voices from vocoders is small beside what all speech shares.
-        self.scale = nn.BatchNorm1d(256 + 2 * size * blocks, affine=False)
-        self.drop = nn.Dropout(dropout)
-        self.out = nn.Linear(256 + 2 * size * blocks, 1)
-        nn.init.zeros_(self.out.weight)
+        self.register_buffer("mean", torch.zeros(2 * size * blocks))
+        self.register_buffer("deviation", torch.ones(2 * size * blocks))
+        self.out = nn.Linear(2 * size * blocks, 1)
 
     def view(self, x: Tensor) -> Tensor:
         """Whisper's log-mel picture of RMS-normalised samples, [N, 80, frames]."""
@@ -190,63 +96,31 @@ class WhisperNet(nn.Module):
             log = torch.maximum(log, log.amax((1, 2), keepdim=True) - 8.0)
             return (log + 4.0) / 4.0
 
-    def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """[N, 2 * size * blocks + 256]: mean and deviation over time of each block, then the pool.
-
-        ``mask`` [N, 80, frames] of 0 and 1 hides parts in training.
-        """
-        v = self.view(x)
-        if mask is not None:
-            v = v * mask[..., : v.shape[2]]
-        y = F.gelu(self.conv2(F.gelu(self.conv1(v)))).transpose(1, 2)
+    def features(self, x: Tensor) -> Tensor:
+        """[N, 2 * size * blocks]: mean and deviation over time of each block."""
+        y = F.gelu(self.conv2(F.gelu(self.conv1(self.view(x))))).transpose(1, 2)
         y = y + self.place[: y.shape[1]]
-        weight = torch.softmax(self.mix, 0)
-        total = weight[0] * F.layer_norm(y, (self.size,))
         found = []
-        for i, block in enumerate(self.blocks):
+        for block in self.blocks:
             y = block(y)
             z = F.layer_norm(y, (self.size,))
-            total = total + weight[i + 1] * z
             mean = z.mean(1)
             found += [mean, ((z - mean[:, None]).square().mean(1) + 1e-5).sqrt()]
-        found.append(self.pool(F.gelu(self.squash(total)).transpose(1, 2)))
         return torch.cat(found, 1).float()
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        out: Tensor = self.out(self.drop(self.scale(self.features(x, mask))))[:, 0]
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.out((self.features(x) - self.mean) / self.deviation)[:, 0]
         return out
-
-    def warm_start(self, features: np.ndarray, weights: np.ndarray, shift: float) -> None:
-        """Set the whitening from ``features`` [n, F] and the last layer from a linear fit on
-        the whitened mean and deviation features."""
-        with torch.no_grad():
-            assert self.scale.running_mean is not None
-            assert self.scale.running_var is not None
-            self.scale.running_mean.copy_(torch.from_numpy(features.mean(0)))
-            self.scale.running_var.copy_(torch.from_numpy(features.var(0) + 1e-4))
-            self.out.weight.zero_()
-            self.out.weight[0, : len(weights)] = torch.from_numpy(weights.astype(np.float32))
-            self.out.bias.fill_(shift)
 
     def set_linear(
         self, mean: np.ndarray, deviation: np.ndarray, weights: np.ndarray, shift: float
     ) -> None:
-        """Whitening and last layer for the mean and deviation features; the pool gets no weight."""
+        """Set the whitening and the last layer."""
         with torch.no_grad():
-            assert self.scale.running_mean is not None
-            assert self.scale.running_var is not None
-            count = len(weights)
-            self.scale.running_mean[:count] = torch.from_numpy(mean)
-            self.scale.running_var[:count] = torch.from_numpy(deviation**2)
-            self.out.weight.zero_()
-            self.out.weight[0, :count] = torch.from_numpy(weights)
+            self.mean.copy_(torch.from_numpy(mean))
+            self.deviation.copy_(torch.from_numpy(deviation))
+            self.out.weight[0].copy_(torch.from_numpy(weights))
             self.out.bias.fill_(shift)
-
-    def train(self, mode: bool = True) -> WhisperNet:
-        """The whitening stays as :meth:`warm_start` set it."""
-        super().train(mode)
-        self.scale.eval()
-        return self
 
     def load_whisper(self, path: str | Path) -> None:
         """Fill stem, positions and blocks from the CTranslate2 ``model.bin``."""
@@ -304,31 +178,3 @@ def read_ctranslate2(path: str | Path) -> dict[str, np.ndarray]:
             out[name] = raw.reshape(shape).astype(np.float32)
         at += size
     return out
-
-
-class SpeechNet(nn.Module):
-    """Both branches; the logit is the mean of theirs. Input float32 [N, 64000] at 16 kHz."""
-
-    def __init__(self, spectrum: SpectrumNet | None, whisper: WhisperNet | None) -> None:
-        super().__init__()
-        if spectrum is None and whisper is None:
-            raise ValueError("a branch is needed")
-        self.spectrum, self.whisper = spectrum, whisper
-
-    def parts(self, x: Tensor, masks: tuple[Tensor, Tensor] | None = None) -> list[Tensor]:
-        """Logit of each branch."""
-        out = []
-        if self.spectrum is not None:
-            out.append(self.spectrum(x, masks[0] if masks else None))
-        if self.whisper is not None:
-            out.append(self.whisper(x, masks[1] if masks else None))
-        return out
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.stack(self.parts(x)).mean(0)
-
-    def by_convolution(self) -> None:
-        """Switch the Fourier transforms to convolutions, for export."""
-        for module in self.modules():
-            if isinstance(module, Spectrum):
-                module.by_convolution = True
