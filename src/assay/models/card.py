@@ -130,7 +130,7 @@ class Card:
 
     @property
     def key(self) -> str:
-        """``faces-v1``: the folder name, by which findings and curves refer to it."""
+        """``faces-v2``: the folder name, by which findings and curves refer to it."""
         return f"{self.name}-v{self.version}"
 
     @property

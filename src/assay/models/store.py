@@ -15,7 +15,7 @@ ZOO = Path(__file__).parent / "zoo"
 
 
 def available() -> tuple[str, ...]:
-    """Keys (``faces-v1``) of all models that are installed, sorted."""
+    """Keys (``faces-v2``) of all models that are installed, sorted."""
     if not ZOO.is_dir():
         return ()
     return tuple(sorted(p.parent.name for p in ZOO.glob("*/card.toml")))

@@ -1,6 +1,6 @@
 """Training recipe of the face model.
 
-    python -m assay_lab.train.faces --cache DIR --out DIR [--start ZOO/faces-v1] [--resume]
+    python -m assay_lab.train.faces --cache DIR --out DIR [--start OLD/faces-v1] [--resume]
 
 Starts from ImageNet weights or from a released model. What a batch holds is in
 ``face_batches``. Most batches are smaller than what is served, for speed.

@@ -86,7 +86,7 @@ def test_one_finding_a_face(photograph: Load, picture: Make, brightness: Card) -
     check_answer(Faces().info, image, answer)
     assert [f.where.face for f in answer] == [0, 1, 2]
     assert all(f.question is Question.FACE_MANIPULATION and f.group == "faces" for f in answer)
-    assert all(f.curve == face_scoring.MODEL and f.grid is not None for f in answer)
+    assert all(f.curve == brightness.key and f.grid is not None for f in answer)
     brightest = max(answer, key=lambda f: f.raw_score or 0)
     assert brightest.where.box is not None
     assert brightest.where.box[0] > 380

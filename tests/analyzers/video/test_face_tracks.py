@@ -171,7 +171,7 @@ def test_one_finding_a_person(video: Callable[[Sequence[Pixels]], Video], bright
     judged = [f for f in answer if f.code == "faces.track"]
     assert len(judged) == 1
     finding = judged[0]
-    assert finding.curve == face_scoring.MODEL
+    assert finding.curve == brightness.key
     assert finding.series is not None
     assert len(finding.series.times) == 16
     assert finding.raw_score == pytest.approx(trimmed_mean(np.float32(finding.series.values)))
