@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from assay.limits import Limits
 
-__all__ = ["serve", "worker"]
+__all__ = ["explain", "serve", "worker"]
 
 _STOP_SECONDS = 20.0
 
@@ -32,7 +32,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None) -> int:
     try:
         settings = Settings.model_validate({k: v for k, v in given.items() if v is not None})
     except ValidationError as error:
-        print(_explain(error), file=sys.stderr)
+        print(explain(error), file=sys.stderr)
         return 2
     # Workers read the environment; what the command line said must reach them too.
     os.environ["ASSAY_DATA_DIR"] = str(settings.data_dir.absolute())
@@ -57,6 +57,10 @@ def serve(*, host: str | None, port: int | None, workers: int | None) -> int:
             timeout_graceful_shutdown=5,
         )
     )
+    # The server raises the signal that ended it once more, which would end this process
+    # before its workers have put back what they were doing.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: None)
     crew.start()
     try:
         server.run()
@@ -80,7 +84,7 @@ def worker(*, name: str | None, at_once: int | None, with_parent: bool) -> int:
     try:
         settings = Settings()
     except ValidationError as error:
-        print(_explain(error), file=sys.stderr)
+        print(explain(error), file=sys.stderr)
         return 2
     logs.set_up()
     database = Database(settings.url_of_database)
@@ -160,7 +164,8 @@ def _end_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _explain(error: object) -> str:
+def explain(error: object) -> str:
+    """Which setting is wrong, by its name in the environment."""
     lines = ["The settings are not valid:"]
     for item in error.errors():  # type: ignore[attr-defined]
         name = "_".join(str(part) for part in item["loc"]).upper()
