@@ -2,7 +2,7 @@
 const POLL = 3000; // ms
 const lists = () => [...document.querySelectorAll("[data-live]")];
 const words = () => JSON.parse(lists()[0]?.dataset.words ?? "{}");
-const one = document.querySelector("[data-analysis]");
+const one = document.querySelector("[data-analysis]:has(progress)"); // it has not ended
 
 function stage(analysis) {
   const said = words();
@@ -120,7 +120,7 @@ function listen() {
   addEventListener("pagehide", () => source.close());
 }
 
-if (one || lists().length) {
+if (one || document.querySelector("[data-live=list], [data-live=rows]")) {
   if ("EventSource" in window) listen();
   else poll();
 }
