@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from assay import __version__
-from assay.cli import batch, status
+from assay.cli import admin, batch, status
 from assay.fusion.outcome import Sensitivity
 
 __all__ = ["app"]
@@ -23,6 +23,8 @@ app = typer.Typer(
     epilog="Exit status: 0 nothing found, 1 at least one file manipulated, synthetic or "
     "suspicious, 2 wrong usage, 3 at least one file could not be analysed, 130 interrupted.",
 )
+
+app.add_typer(admin.app, name="admin")
 
 
 def _version(asked: bool) -> None:
@@ -51,6 +53,9 @@ def analyze(
     ] = False,
     html: Annotated[
         Path | None, typer.Option(help="Write the report of a single file as one HTML page.")
+    ] = None,
+    pdf: Annotated[
+        Path | None, typer.Option(help="Write the report of a single file as a PDF.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for a JSON and an HTML report of every file.")
@@ -101,6 +106,7 @@ def analyze(
             batch.Options(
                 json=json,
                 html=html,
+                pdf=pdf,
                 out=out,
                 recursive=recursive,
                 jobs=jobs,
@@ -157,7 +163,7 @@ def listen(
                 pcm=pcm,
                 rate=rate,
                 channels=channels,
-            )  # fmt: skip
+            )
         )
     )
 
@@ -166,11 +172,12 @@ def listen(
 def report(
     path: Annotated[Path, typer.Argument(help="A stored JSON report.", show_default=False)],
     html: Annotated[Path | None, typer.Option(help="Write it as one HTML page.")] = None,
+    pdf: Annotated[Path | None, typer.Option(help="Write it as a PDF.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show all evidence.")] = False,
 ) -> None:
     """Show a stored report again, without the media."""
-    raise typer.Exit(batch.show_stored(path, html=html, json=json, explain=explain))
+    raise typer.Exit(batch.show_stored(path, html=html, pdf=pdf, json=json, explain=explain))
 
 
 @app.command()

@@ -37,6 +37,7 @@ class Options:
 
     json: bool = False
     html: Path | None = None
+    pdf: Path | None = None
     out: Path | None = None
     recursive: bool = False
     jobs: int = 1
@@ -79,9 +80,10 @@ def run(paths: Sequence[Path], options: Options) -> int:
     """Analyse and print; returns the exit status of :mod:`assay.cli`."""
     errors = Console(stderr=True, highlight=False)
     items = list(find(paths, recursive=options.recursive))
-    if options.html is not None and (len(items) != 1 or options.json):
-        errors.print("--html takes a single file; use --out for several.", markup=False)
-        return 2
+    for name, page in (("--html", options.html), ("--pdf", options.pdf)):
+        if page is not None and (len(items) != 1 or options.json):
+            errors.print(f"{name} takes a single file; use --out for several.", markup=False)
+            return 2
     if not items:
         errors.print("No files found; use --recursive to descend into folders.", markup=False)
         return 2
@@ -110,6 +112,9 @@ def run(paths: Sequence[Path], options: Options) -> int:
         except KeyboardInterrupt:
             errors.print(f"Interrupted; {tally.done} of {len(items)} files are done.", markup=False)
             return _INTERRUPTED
+        except ReportError as error:
+            errors.print(str(error), markup=False)
+            return 3
         except BrokenPipeError:
             # The reader (head, less) has gone; do not complain about it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -119,15 +124,19 @@ def run(paths: Sequence[Path], options: Options) -> int:
     return tally.status()
 
 
-def show_stored(path: Path, *, html: Path | None, json: bool, explain: bool) -> int:
+def show_stored(
+    path: Path, *, html: Path | None, pdf: Path | None, json: bool, explain: bool
+) -> int:
     """Render a stored report; the media is not needed."""
     try:
         report = load(path)
         if html is not None:
             _write(html, to_html(report))
-        elif json:
+        if pdf is not None:
+            _write_pdf(pdf, report)
+        if json:
             print(to_json(report))
-        else:
+        elif html is None and pdf is None:
             _print_text(report, explain=explain)
     except (ReportError, OSError) as error:
         print(_message(path, error), file=sys.stderr)
@@ -227,6 +236,8 @@ def _deliver(
         print(jsonlib.dumps({"path": str(item.path), **document}), flush=True)
     if options.html is not None:
         _write(options.html, to_html(answer))
+    if options.pdf is not None:
+        _write_pdf(options.pdf, answer)
     if options.out is not None:
         # The hash keeps files of the same name in different folders apart.
         stem = options.out / f"{item.path.name}.{answer.media.sha256[:8]}"
@@ -246,10 +257,16 @@ def _print_text(report: Report, *, explain: bool) -> None:
     print(to_text(report, width=width, color=color, explain=explain), flush=True)
 
 
-def _write(path: Path, text: str) -> None:
+def _write_pdf(path: Path, report: Report) -> None:
+    from assay.report.as_pdf import to_pdf  # its libraries take a second to load
+
+    _write(path, to_pdf(report))
+
+
+def _write(path: Path, content: str | bytes) -> None:
     """Whole file or none: a report half written must not pass for one."""
     part = path.with_name(f".{path.name}.part")
-    part.write_text(text, "utf-8")
+    part.write_bytes(content.encode() if isinstance(content, str) else content)
     part.replace(path)
 
 

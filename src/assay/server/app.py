@@ -125,5 +125,9 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             schemas.pop(unused, None)
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         made["security"] = [{"key": []}]
+        for path, methods in made["paths"].items():
+            if not path.startswith("/api/"):  # health and metrics ask for no key
+                for operation in methods.values():
+                    operation["security"] = []
         app.openapi_schema = made
     return app.openapi_schema

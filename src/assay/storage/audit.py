@@ -20,7 +20,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from assay.storage.tables import audit
 
-__all__ = ["FIRST", "Entry", "entries", "head", "verify", "write"]
+__all__ = ["FIRST", "Entry", "entries", "hash_of", "head", "verify", "write"]
 
 FIRST = "0" * 64
 """``prev_hash`` of the first entry."""
@@ -86,6 +86,11 @@ def head(c: Connection) -> tuple[int, str] | None:
     """``(seq, hash)`` of the newest entry, ``None`` when there is none."""
     row = c.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
     return (row.seq, row.hash) if row else None
+
+
+def hash_of(c: Connection, seq: int) -> str | None:
+    """The hash of one entry, to compare with a head that was noted before."""
+    return c.execute(select(audit.c.hash).where(audit.c.seq == seq)).scalar()
 
 
 def entries(c: Connection, *, limit: int = 100, before: int | None = None) -> list[Entry]:
