@@ -14,7 +14,7 @@ import pytest
 
 from assay.errors import ReportError
 from assay.report import wording
-from assay.report.as_json import to_json
+from assay.report.as_json import load, to_json
 from assay.report.as_pdf import to_pdf
 from assay.report.document import Report
 
@@ -108,3 +108,11 @@ def test_the_command_line_writes_one(golden: Path, tmp_path: Path) -> None:
     assert done.returncode in (0, 1), done.stderr
     assert target.read_bytes().startswith(b"%PDF-")
     assert done.stdout == b""
+
+
+def test_broken_pictures_stay_broken_afterwards(golden: Path) -> None:
+    """WeasyPrint's import would let Pillow take half a picture for a whole one."""
+    from PIL import ImageFile
+
+    to_pdf(load(golden))
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is False

@@ -37,6 +37,9 @@ def to_pdf(report: Report) -> bytes:
     Raises:
         ReportError: WeasyPrint or a library that it needs is missing, or rendering fails.
     """
+    from PIL import ImageFile
+
+    whole_only = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         import weasyprint
         from weasyprint.urls import URLFetcher
@@ -45,6 +48,9 @@ def to_pdf(report: Report) -> bytes:
             "PDF needs the extra `pdf` (pip install 'assay[pdf]') and the libraries Pango and "
             f"HarfBuzz (Debian: libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0): {error}"
         ) from error
+    finally:
+        # Its import lets the whole process take broken pictures for whole ones.
+        ImageFile.LOAD_TRUNCATED_IMAGES = whole_only
 
     class Nothing(URLFetcher):  # type: ignore[misc]
         """Reads what is in the page itself and refuses every other address."""
