@@ -285,6 +285,18 @@ def test_settings_of_the_server(house: Any, people: dict[str, accounts.User]) ->
                 )
 
 
+def _handlers(page: str) -> list[str]:
+    """Attributes of the page that would run script; names of files may read like some."""
+    found: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found.extend(name for name, _ in attrs if name.startswith("on"))
+
+    Reader().feed(page)
+    return found
+
+
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_every_page_in_every_language(
     house: Any, people: dict[str, accounts.User], done: dict[str, Any], language: str
@@ -300,7 +312,7 @@ def test_every_page_in_every_language(
             assert ("Abmelden" in answer.text) == (language == "de")
             assert "style=" not in answer.text
             assert not re.search(r"<script(?! (type=\"module\" )?src=)", answer.text)
-            assert not re.search(r"\son\w+=", answer.text), "no inline handlers"
+            assert not _handlers(answer.text), "no inline handlers"
         lost = client.get("/nowhere", headers=HTML)
         assert lost.status_code == 404
         assert lost.headers["content-type"].startswith("text/html")
