@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
