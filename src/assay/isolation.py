@@ -33,7 +33,7 @@ from assay.limits import Limits
 from assay.report.as_json import from_json, to_json
 from assay.report.document import Report
 
-__all__ = ["Analyst", "analyze"]
+__all__ = ["Analyst", "analyze", "confine"]
 
 _MAX_ANSWER = 256 * 1024 * 1024
 _RECYCLE_AFTER = 200  # files, so that a slow leak of a native library stays bounded
@@ -246,7 +246,7 @@ def _serve(limits: Limits) -> None:
     # Native libraries print to descriptor 1; the protocol gets a descriptor of its own.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    _confine(limits)
+    confine(limits)
     from assay.pipeline import analyze as run
 
     def say(answer: dict[str, Any]) -> None:
@@ -276,7 +276,7 @@ def _serve(limits: Limits) -> None:
             say({"error": {"type": type(error).__name__, "cause": str(error)[:2000]}})
 
 
-def _confine(limits: Limits) -> None:
+def confine(limits: Limits) -> None:
     """Bounds of the operating system, where it has them, and no sockets for Python."""
     try:
         import resource

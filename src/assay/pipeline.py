@@ -13,7 +13,7 @@ from pathlib import Path
 
 from assay import __version__
 from assay.analyzers.catalog import for_kind
-from assay.analyzers.protocol import Analyzer
+from assay.analyzers.protocol import Analyzer, ask
 from assay.errors import AssayError
 from assay.findings import Finding, NotApplicable, Question, Step
 from assay.fusion import Sensitivity, fuse
@@ -97,10 +97,7 @@ def analyze(
         last, told = info.name, len(findings)
         before = clock()
         try:
-            answer = analyzer.analyze(subject)
-            if not isinstance(answer, NotApplicable):
-                for finding in answer:
-                    json.dumps(finding.data, allow_nan=False)  # or it breaks the report
+            answer = ask(analyzer, subject)
         except Exception as error:  # noqa: BLE001 - one analyzer must not cost the report
             cause = str(error) if isinstance(error, AssayError) else repr(error)
             skipped.append(Skipped(what=info.name, code="failed", why=cause[:500]))

@@ -90,9 +90,9 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     code = textwrap.dedent(
         """
         import sys
-        from assay.isolation import _confine
+        from assay.isolation import confine
         from assay.limits import Limits
-        _confine(Limits(max_memory_bytes=1 << 30))
+        confine(Limits(max_memory_bytes=1 << 30))
         try:
             bytearray(2 << 30)
         except MemoryError:
@@ -108,9 +108,9 @@ def test_the_child_has_no_network() -> None:
     code = textwrap.dedent(
         f"""
         import socket, sys
-        from assay.isolation import _confine
+        from assay.isolation import confine
         from assay.limits import Limits
-        _confine(Limits())
+        confine(Limits())
         try:
             socket.create_connection(("127.0.0.1", {port}), timeout=2)
         except OSError as error:

@@ -6,13 +6,14 @@ gives no verdict. It is deterministic and leaves its input alone.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from assay.findings import Finding, NotApplicable, Question
 from assay.media import Media, MediaKind
 
-__all__ = ["Analyzer", "AnalyzerInfo", "Answer"]
+__all__ = ["Analyzer", "AnalyzerInfo", "Answer", "ask"]
 
 Answer: TypeAlias = tuple[Finding, ...] | NotApplicable
 
@@ -51,3 +52,17 @@ class Analyzer(Protocol):
         is raised is caught by the pipeline and recorded in the report's coverage.
         """
         ...
+
+
+def ask(analyzer: Analyzer, media: Media) -> Answer:
+    """What ``analyzer`` says of ``media``, proven fit for a report.
+
+    Raises:
+        Exception: whatever the analyzer raises; TypeError or ValueError for data that is not
+            JSON. One analyzer must not cost the report: the caller goes on without it.
+    """
+    answer = analyzer.analyze(media)
+    if not isinstance(answer, NotApplicable):
+        for finding in answer:
+            json.dumps(finding.data, allow_nan=False)  # or it breaks the report
+    return answer

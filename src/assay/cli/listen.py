@@ -82,7 +82,7 @@ def _format(options: Options) -> Pcm | None:
 
 def _attend(options: Options) -> int:
     """Child: read, judge, print; returns the exit status."""
-    isolation._confine(Limits())  # the bounds that files have
+    isolation.confine(Limits())  # the bounds that files have
     name = Path("standard input" if options.path == "-" else options.path)
     listener = Listener(options.span)
     found, said, cause = False, 0.0, "end of the stream"

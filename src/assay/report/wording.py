@@ -35,6 +35,7 @@ __all__ = [
     "number",
     "percent",
     "place",
+    "rounded_size",
     "scope_note",
     "stability",
     "stated_rate",
@@ -318,12 +319,15 @@ def facts(media: MediaFacts) -> list[tuple[str, str]]:
 
 
 def _size(count: int) -> str:
-    if count < 10_000:
-        return f"{count} bytes"
+    return f"{count} bytes" if count < 10_000 else f"{rounded_size(count)} ({count} bytes)"
+
+
+def rounded_size(count: int) -> str:
+    """At least 1000 bytes, to three figures."""
     unit, step = next(
         ((u, s) for u, s in (("kB", 1e3), ("MB", 1e6)) if count < 1000 * s), ("GB", 1e9)
     )
-    return f"{count / step:.3g} {unit} ({count} bytes)"
+    return f"{count / step:.3g} {unit}"
 
 
 def _rounded(ratio: float) -> str:

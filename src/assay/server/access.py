@@ -13,7 +13,7 @@ from urllib.parse import quote
 from fastapi import Depends, Request, Response
 
 from assay.server.problems import Problem
-from assay.server.services import Services, services
+from assay.server.services import Here, Services
 from assay.storage import accounts, analyses
 from assay.storage.accounts import ApiKey, Session, User
 from assay.storage.analyses import Analysis
@@ -27,6 +27,7 @@ __all__ = [
     "check_csrf",
     "end",
     "limit",
+    "owns",
     "page_principal",
     "principal",
     "start",
@@ -57,7 +58,7 @@ class Principal:
         return self.session.csrf if self.session else ""
 
 
-def principal(request: Request, here: Annotated[Services, Depends(services)]) -> Principal:
+def principal(request: Request, here: Here) -> Principal:
     """Dependency of the API: a key (``Authorization: Bearer``) or a session.
 
     A change asked for by a session must bring its ``X-CSRF-Token``.
@@ -91,7 +92,7 @@ def allow(*scopes: str) -> Callable[[Principal], Principal]:
     return check
 
 
-def page_principal(request: Request, here: Annotated[Services, Depends(services)]) -> Principal:
+def page_principal(request: Request, here: Here) -> Principal:
     """Dependency of the pages: a session, or a way to the login page.
 
     The CSRF token of a form is in its body: routes that change something call
@@ -135,6 +136,11 @@ def visible(here: Services, who: Principal, ident: str) -> Analysis:
     if row is None:
         raise Problem("not-found")
     return row
+
+
+def owns(who: Principal, row: Analysis) -> bool:
+    """Whether the analysis is the user's to change: their own, or any for an owner."""
+    return row.owner_id == who.user.id or who.user.role == "owner"
 
 
 def limit(request: Request, here: Services, name: str, per_minute: float | None = None) -> None:

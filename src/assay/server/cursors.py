@@ -7,10 +7,41 @@ import binascii
 import hashlib
 import hmac
 import json
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 from assay.server.problems import Problem
 
-__all__ = ["read", "write"]
+__all__ = ["page", "read", "write"]
+
+
+class Placed(Protocol):
+    """What a list is ordered by."""
+
+    @property
+    def created_at(self) -> float: ...
+    @property
+    def id(self) -> str: ...
+
+
+Row = TypeVar("Row", bound=Placed)
+
+
+def page(
+    key: bytes,
+    cursor: str,
+    limit: int,
+    fetch: Callable[[int, tuple[float, str] | None], Sequence[Row]],
+) -> tuple[list[Row], str | None]:
+    """At most ``limit`` rows from ``cursor`` on (empty: from the first), and the cursor of
+    the page that follows, if there is one.
+
+    ``fetch(most, after)`` gives at most ``most`` rows in order, from behind the place ``after``.
+    """
+    rows = list(fetch(limit + 1, read(key, cursor) if cursor else None))
+    more = len(rows) > limit
+    rows = rows[:limit]
+    return rows, write(key, rows[-1].created_at, rows[-1].id) if more else None
 
 
 def write(key: bytes, at: float, ident: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from assay.server.rates import Rates
 from assay.server.settings import Settings
@@ -14,7 +15,7 @@ from assay.storage.blobs import Blobs
 from assay.storage.database import Database
 from assay.worker.queue import Jobs
 
-__all__ = ["Services", "services"]
+__all__ = ["Here", "Services", "services"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Services:
     blobs: Blobs
     jobs: Jobs
     rates: Rates
+    signing_key: bytes
     clock: Callable[[], float] = time.time
     known_keys: dict[str, str] = field(default_factory=dict)
     """SHA-256 of a presented key to the stored hash that it matched; see ``access``."""
@@ -36,3 +38,7 @@ def services(request: Request) -> Services:
     found = request.app.state.services
     assert isinstance(found, Services)
     return found
+
+
+Here = Annotated[Services, Depends(services)]
+"""Parameter of a route: the running server."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from assay.analyzers.protocol import Analyzer
+from assay.analyzers.protocol import Analyzer, ask
 from assay.errors import AssayError
 from assay.findings import Finding, NotApplicable, Question, Strength
 from assay.fusion import Outcome, Sensitivity, fuse
@@ -95,7 +95,7 @@ def _look(
         if kind_of(media) not in info.media or not info.bears_on:
             continue
         try:
-            answer = analyzer.analyze(media)
+            answer = ask(analyzer, media)
         except Exception:  # noqa: BLE001, S112 - as in the pipeline, it costs only itself
             continue
         if isinstance(answer, NotApplicable):

@@ -12,6 +12,7 @@ import secrets
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -87,7 +88,12 @@ IDLE_SECONDS = 2 * 86400.0
 _SEEN_EVERY = 60.0
 
 _hasher = PasswordHasher()  # RFC 9106, low-memory choice: 64 MiB, three passes
-_NOBODY = _hasher.hash(secrets.token_urlsafe(16))
+
+
+@cache
+def _nobody() -> str:
+    """A hash that no password has; argon2 is slow on purpose, so not made at import."""
+    return _hasher.hash(secrets.token_urlsafe(16))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +258,7 @@ def login(c: Connection, email: str, password: str) -> User | None:
     where = users.c.email == email.strip().lower()
     row = c.execute(select(users).where(where)).mappings().first()
     stored = row["password_hash"] if row else ""
-    right = _matches(stored or _NOBODY, password)
+    right = _matches(stored or _nobody(), password)
     if row is None or not stored or not right or row["disabled_at"] is not None:
         return None
     return _user(row)
@@ -384,7 +390,7 @@ def key_principal(
     if len(parts) != 3 or parts[0] != "assay":
         return None
     row = c.execute(select(api_keys).where(api_keys.c.id == parts[1])).mappings().first()
-    stored = row["secret_hash"] if row else _NOBODY
+    stored = row["secret_hash"] if row else _nobody()
     same = known is not None and hmac.compare_digest(known, stored)
     if not same and not _matches(stored, parts[2]):
         return None

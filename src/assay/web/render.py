@@ -101,9 +101,4 @@ def _iso(at: float) -> str:
 
 
 def _size(count: int) -> str:
-    if count < 1000:
-        return f"{count} B"
-    unit, step = next(
-        ((u, s) for u, s in (("kB", 1e3), ("MB", 1e6)) if count < 1000 * s), ("GB", 1e9)
-    )
-    return f"{count / step:.3g} {unit}"
+    return f"{count} B" if count < 1000 else wording.rounded_size(count)

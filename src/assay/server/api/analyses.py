@@ -7,24 +7,25 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
 from assay.server import cursors, events, intake
-from assay.server.access import Principal, allow, visible
+from assay.server.access import Principal, allow, owns, visible
 from assay.server.api.shapes import (
     PROBLEM_RESPONSES,
     AnalysisList,
     AnalysisOut,
     ByReference,
+    Ident,
     MediaKindName,
     Status,
     VerdictName,
 )
 from assay.server.problems import Problem
-from assay.server.services import Services, services
+from assay.server.services import Here, Services
 from assay.server.submit import Wish, allowed_file, submit
 from assay.storage import analyses, audit, uploads
 
@@ -32,10 +33,8 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/api/v1", tags=["analyses"], responses=PROBLEM_RESPONSES)
 
-Here = Annotated[Services, Depends(services)]
 Reader = Annotated[Principal, Depends(allow("analyses:read"))]
 Writer = Annotated[Principal, Depends(allow("analyses:write"))]
-Ident = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", max_length=200)]
 
 _SANDBOX = "sandbox allow-scripts allow-downloads; frame-ancestors 'none'"
@@ -111,8 +110,6 @@ def listed(
     cursor: Annotated[str, Query(max_length=200)] = "",
 ) -> AnalysisList:
     """Analyses that this key or user may see, newest first."""
-    key = here.settings.key()
-    after = cursors.read(key, cursor) if cursor else None
     filters = analyses.Filters(
         status=status,
         verdict=verdict,
@@ -123,10 +120,14 @@ def listed(
         until=until.timestamp() if until else None,
     )
     with here.database.read() as c:
-        rows = analyses.page(c, seen_by=who.user, filters=filters, limit=limit + 1, after=after)
-    more = len(rows) > limit
-    rows = rows[:limit]
-    following = cursors.write(key, rows[-1].created_at, rows[-1].id) if more else None
+        rows, following = cursors.page(
+            here.signing_key,
+            cursor,
+            limit,
+            lambda most, after: analyses.page(
+                c, seen_by=who.user, filters=filters, limit=most, after=after
+            ),
+        )
     return AnalysisList(items=[AnalysisOut.of(r) for r in rows], next=following)
 
 
@@ -275,7 +276,7 @@ def _accepted(request: Request) -> str:
 def _own(here: Services, who: Principal, ident: str) -> analyses.Analysis:
     """An analysis that the principal may change: their own, or any for an owner."""
     row = visible(here, who, ident)
-    if row.owner_id != who.user.id and who.user.role != "owner":
+    if not owns(who, row):
         raise Problem("forbidden", "this analysis belongs to somebody else")
     return row
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
@@ -14,14 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from assay.server.api.shapes import PROBLEM_RESPONSES
 from assay.server.problems import Problem
-from assay.server.services import Services, services
+from assay.server.services import Here, Services
 from assay.storage import fleet, migrate
 
 __all__ = ["checks", "router"]
 
 router = APIRouter(tags=["operations"])
-
-Here = Annotated[Services, Depends(services)]
 
 
 class Health(BaseModel):
@@ -62,17 +60,17 @@ def readyz(here: Here) -> Response:
 @router.get(
     "/metrics",
     response_class=Response,
+    openapi_extra=_OPEN,
     responses={
         200: {"description": "In Prometheus's text format.", "content": {"text/plain": {}}},
         **{k: PROBLEM_RESPONSES[k] for k in (401, 403)},
     },
 )
-def metrics(request: Request) -> Response:
+def metrics(request: Request, here: Here) -> Response:
     """Requests, queue, workers and storage in numbers.
 
     With a token set, for who presents it; else for programs on the same machine.
     """
-    here: Services = request.app.state.services
     token = here.settings.metrics_token.get_secret_value()
     if token:
         kind, _, given = request.headers.get("authorization", "").partition(" ")

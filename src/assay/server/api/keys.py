@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Path, Response
 
 from assay.server.access import Asker, Principal
 from assay.server.api.shapes import PROBLEM_RESPONSES, KeyIn, KeyMade, KeyOut
 from assay.server.problems import Problem
-from assay.server.services import Services, services
+from assay.server.services import Here, Services
 from assay.storage import accounts, audit
 
 __all__ = ["make", "revoke", "router"]
 
 router = APIRouter(prefix="/api/v1/keys", tags=["keys"], responses=PROBLEM_RESPONSES)
-
-Here = Annotated[Services, Depends(services)]
 
 
 @router.get("", response_model=list[KeyOut])

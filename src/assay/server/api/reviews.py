@@ -8,15 +8,15 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from assay.server import cursors
 from assay.server.access import Principal, allow, visible
-from assay.server.api.shapes import PROBLEM_RESPONSES, AnalysisList, AnalysisOut, moment
+from assay.server.api.shapes import PROBLEM_RESPONSES, AnalysisList, AnalysisOut, Ident, moment
 from assay.server.problems import Problem
-from assay.server.services import Services, services
+from assay.server.services import Here, Services
 from assay.storage import analyses, audit, reviews, webhooks
 from assay.storage.analyses import Analysis
 from assay.storage.reviews import Label, NotAllowed, Review
@@ -25,10 +25,8 @@ __all__ = ["router", "take"]
 
 router = APIRouter(prefix="/api/v1", tags=["reviews"], responses=PROBLEM_RESPONSES)
 
-Here = Annotated[Services, Depends(services)]
 Reader = Annotated[Principal, Depends(allow("reviews:read", "analyses:read"))]
 Writer = Annotated[Principal, Depends(allow("reviews:write"))]
-Ident = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 Action = Literal["request", "confirm", "overrule", "second_opinion", "appeal", "answer"]
 Held = Literal["authentic", "manipulated", "synthetic", "inconclusive"]
 
@@ -70,13 +68,13 @@ def waiting(
     """Analyses that wait for a reviewer, the oldest first."""
     if not who.user.sees_all:
         raise Problem("forbidden", "the queue is for reviewers")
-    key = here.settings.key()
-    after = cursors.read(key, cursor) if cursor else None
     with here.database.read() as c:
-        rows = reviews.waiting(c, limit=limit + 1, after=after)
-    more = len(rows) > limit
-    rows = rows[:limit]
-    following = cursors.write(key, rows[-1].created_at, rows[-1].id) if more else None
+        rows, following = cursors.page(
+            here.signing_key,
+            cursor,
+            limit,
+            lambda most, after: reviews.waiting(c, limit=most, after=after),
+        )
     return AnalysisList(items=[AnalysisOut.of(r) for r in rows], next=following)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from assay.storage.accounts import ApiKey
@@ -15,6 +16,7 @@ __all__ = [
     "AnalysisList",
     "AnalysisOut",
     "ByReference",
+    "Ident",
     "KeyIn",
     "KeyMade",
     "KeyOut",
@@ -22,6 +24,8 @@ __all__ = [
     "moment",
 ]
 
+Ident = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
+"""Parameter of a route: an id of ours in the path."""
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 VerdictName = Literal[
     "authentic", "inconclusive", "suspicious", "manipulated", "synthetic", "not_applicable"

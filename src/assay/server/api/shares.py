@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from assay.server.access import Principal, allow, visible
-from assay.server.api.shapes import PROBLEM_RESPONSES, moment
+from assay.server.access import Principal, allow, owns, visible
+from assay.server.api.shapes import PROBLEM_RESPONSES, Ident, moment
 from assay.server.problems import Problem
-from assay.server.services import Services, services
+from assay.server.services import Here, Services
 from assay.storage import analyses, audit, shares
 from assay.storage.analyses import Analysis
 from assay.storage.shares import Share
@@ -20,10 +20,8 @@ __all__ = ["make", "revoke", "router"]
 
 router = APIRouter(prefix="/api/v1", tags=["shares"], responses=PROBLEM_RESPONSES)
 
-Here = Annotated[Services, Depends(services)]
 Reader = Annotated[Principal, Depends(allow("analyses:read"))]
 Writer = Annotated[Principal, Depends(allow("analyses:write"))]
-Ident = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 _DAY = 86400.0
 
 
@@ -112,7 +110,5 @@ def revoke(here: Services, who: Principal, ident: str) -> Analysis:
 
 
 def _own(who: Principal, row: Analysis) -> None:
-    if "analyses:write" not in who.scopes or (
-        row.owner_id != who.user.id and who.user.role != "owner"
-    ):
+    if "analyses:write" not in who.scopes or not owns(who, row):
         raise Problem("forbidden", "this analysis belongs to somebody else")

@@ -14,16 +14,16 @@ from datetime import datetime
 from email.utils import formatdate
 from typing import Annotated, Any, BinaryIO
 
-from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect
 
 from assay.server.access import Principal, allow
-from assay.server.api.shapes import PROBLEM_RESPONSES, moment
+from assay.server.api.shapes import PROBLEM_RESPONSES, Ident, moment
 from assay.server.intake import clean_name, room_for
 from assay.server.problems import Problem
-from assay.server.services import Services, services
+from assay.server.services import Here, Services
 from assay.storage import uploads
 from assay.storage.uploads import Upload
 
@@ -31,9 +31,7 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/api/v1/uploads", tags=["uploads"], responses=PROBLEM_RESPONSES)
 
-Here = Annotated[Services, Depends(services)]
 Writer = Annotated[Principal, Depends(allow("analyses:write"))]
-Ident = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 
 _PIECE = 8 * 1024 * 1024  # bytes after which what has arrived is made safe
 _TYPES = ("application/offset+octet-stream", "application/octet-stream")

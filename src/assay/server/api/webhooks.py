@@ -9,26 +9,24 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
 from assay.server import cursors
 from assay.server.access import Principal, allow
-from assay.server.api.shapes import PROBLEM_RESPONSES, moment
+from assay.server.api.shapes import PROBLEM_RESPONSES, Ident, moment
 from assay.server.problems import Problem
-from assay.server.services import Services, services
+from assay.server.services import Here, Services
 from assay.storage import audit, webhooks
 from assay.storage.webhooks import Delivery, Webhook
 from assay.worker import outbound
 
-__all__ = ["WebhookIn", "create_for", "redeliver_for", "router"]
+__all__ = ["WebhookIn", "create_for", "log_page", "own", "redeliver_for", "router"]
 
 router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"], responses=PROBLEM_RESPONSES)
 
-Here = Annotated[Services, Depends(services)]
 Writer = Annotated[Principal, Depends(allow("webhooks:write"))]
-Ident = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 Event = Literal["analysis.done", "analysis.failed", "review.done"]
 _MOST_WEBHOOKS = 20  # of one user
 
@@ -130,26 +128,26 @@ def create(asked: WebhookIn, here: Here, who: Writer) -> WebhookMade:
 @router.get("/{ident}", response_model=WebhookOut)
 def get(ident: Ident, here: Here, who: Writer) -> WebhookOut:
     """One webhook."""
-    return WebhookOut.of(_own(here, who, ident))
+    return WebhookOut.of(own(here, who, ident))
 
 
 @router.patch("/{ident}", response_model=WebhookOut)
 def change(ident: Ident, asked: WebhookChange, here: Here, who: Writer) -> WebhookOut:
     """Change address or events, switch it off or on again."""
-    _own(here, who, ident)
+    own(here, who, ident)
     if asked.url is not None:
         _check(here, asked.url)
     at = here.clock()
     with here.database.write() as c:
         webhooks.change(c, ident, at=at, url=asked.url, events=asked.events, enabled=asked.enabled)
         _audit(c, who, "webhook.change", ident, at)
-    return WebhookOut.of(_own(here, who, ident))
+    return WebhookOut.of(own(here, who, ident))
 
 
 @router.delete("/{ident}", status_code=204)
 def remove(ident: Ident, here: Here, who: Writer) -> Response:
     """Delete a webhook and its log."""
-    _own(here, who, ident)
+    own(here, who, ident)
     at = here.clock()
     with here.database.write() as c:
         webhooks.remove(c, ident)
@@ -166,14 +164,8 @@ def deliveries(
     cursor: Annotated[str, Query(max_length=200)] = "",
 ) -> DeliveryList:
     """What was told and what became of it, newest first."""
-    _own(here, who, ident)
-    key = here.settings.key()
-    after = cursors.read(key, cursor) if cursor else None
-    with here.database.read() as c:
-        rows = webhooks.log(c, ident, limit=limit + 1, after=after)
-    more = len(rows) > limit
-    rows = rows[:limit]
-    following = cursors.write(key, rows[-1].created_at, rows[-1].id) if more else None
+    own(here, who, ident)
+    rows, following = log_page(here, ident, cursor, limit)
     return DeliveryList(items=[DeliveryOut.of(r) for r in rows], next=following)
 
 
@@ -183,6 +175,19 @@ def deliveries(
 def redeliver(ident: Ident, delivery: Ident, here: Here, who: Writer) -> DeliveryOut:
     """Tell the same event once more; the body is the same, with the same `id`."""
     return redeliver_for(here, who, ident, delivery)
+
+
+def log_page(
+    here: Services, ident: str, cursor: str, limit: int
+) -> tuple[list[Delivery], str | None]:
+    """Deliveries of a webhook, newest first, and the cursor of what follows."""
+    with here.database.read() as c:
+        return cursors.page(
+            here.signing_key,
+            cursor,
+            limit,
+            lambda most, after: webhooks.log(c, ident, limit=most, after=after),
+        )
 
 
 def create_for(here: Services, who: Principal, asked: WebhookIn) -> WebhookMade:
@@ -199,7 +204,7 @@ def create_for(here: Services, who: Principal, asked: WebhookIn) -> WebhookMade:
 
 def redeliver_for(here: Services, who: Principal, ident: str, delivery: str) -> DeliveryOut:
     """The new delivery, already entered in the queue."""
-    hook = _own(here, who, ident)
+    hook = own(here, who, ident)
     if hook.disabled_at is not None:
         raise Problem("conflict", "the webhook is switched off")
     at = here.clock()
@@ -215,7 +220,8 @@ def redeliver_for(here: Services, who: Principal, ident: str, delivery: str) -> 
     return DeliveryOut.of(made)
 
 
-def _own(here: Services, who: Principal, ident: str) -> Webhook:
+def own(here: Services, who: Principal, ident: str) -> Webhook:
+    """The webhook, unless it is not of this user."""
     with here.database.read() as c:
         row = webhooks.get(c, ident, owner_id=who.user.id)
     if row is None:

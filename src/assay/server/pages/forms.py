@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Form, Path, Request
+from fastapi import Depends, Form, Request
 from fastapi.responses import RedirectResponse
 
 from assay.server.access import Principal, check_csrf, page_principal
-from assay.server.services import Services, services
+from assay.server.api.shapes import Ident
+from assay.server.services import Here
 
 __all__ = ["Changer", "Here", "Ident", "Reader", "inside", "is_htmx", "to"]
 
-Here = Annotated[Services, Depends(services)]
 Reader = Annotated[Principal, Depends(page_principal)]
-Ident = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 
 
 def _changer(who: Reader, request: Request, csrf: Annotated[str, Form()] = "") -> Principal:

@@ -55,17 +55,20 @@ def history(
         since=first.timestamp() if first else None,
         until=(last + timedelta(days=1)).timestamp() if last else None,
     )
-    key = here.settings.key()
-    after = cursors.read(key, cursor) if cursor else None
     with here.database.read() as c:
-        rows = analyses.page(c, seen_by=who.user, filters=filters, limit=_PAGE + 1, after=after)
+        rows, following = cursors.page(
+            here.signing_key,
+            cursor,
+            _PAGE,
+            lambda most, after: analyses.page(
+                c, seen_by=who.user, filters=filters, limit=most, after=after
+            ),
+        )
         names = names_of(c, who.user, rows)
     next_url = ""
-    if len(rows) > _PAGE:
-        rows = rows[:_PAGE]
-        place = cursors.write(key, rows[-1].created_at, rows[-1].id)
+    if following:
         kept = {k: v for k, v in asked.items() if v}
-        next_url = f"/history?{urlencode({**kept, 'cursor': place})}"
+        next_url = f"/history?{urlencode({**kept, 'cursor': following})}"
     return page(
         request,
         "history.html",

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from assay.report import as_html
 from assay.report.document import Report
 from assay.report.media_view import length_of
-from assay.server.access import Principal, visible
+from assay.server.access import Principal, owns, visible
 from assay.server.api import analyses as api
 from assay.server.pages.forms import Changer, Here, Ident, Reader, to
 from assay.server.pages.home import stages
@@ -100,8 +100,7 @@ def delete(ident: Ident, here: Here, who: Changer) -> Response:
 
 def may_change(who: Principal, row: Analysis) -> bool:
     """Whether this user may cancel, delete and share."""
-    own = row.owner_id == who.user.id or who.user.role == "owner"
-    return own and "analyses:write" in who.scopes
+    return owns(who, row) and "analyses:write" in who.scopes
 
 
 def _write_scope(who: Principal) -> None:

@@ -29,7 +29,7 @@ def queue(
     cursor: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
     """What waits; for an analyst, what became of their own requests."""
-    key = here.settings.key()
+    key = here.signing_key
     after = cursors.read(key, cursor) if cursor else None
     judge = who.user.role in ("owner", "reviewer")
     items = []

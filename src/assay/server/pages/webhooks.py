@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request, Response
 from pydantic import ValidationError
 
-from assay.server import cursors
 from assay.server.access import Principal
 from assay.server.api import webhooks as api
 from assay.server.pages.forms import Changer, Here, Ident, Reader, to
@@ -15,7 +14,6 @@ from assay.server.pages.settings import framed
 from assay.server.problems import Problem
 from assay.server.services import Services
 from assay.storage import webhooks
-from assay.storage.webhooks import Webhook
 
 __all__ = ["router"]
 
@@ -63,16 +61,9 @@ def log(
 ) -> Response:
     """What was sent to a webhook and what became of it."""
     _allowed(who)
-    hook = _own(here, who, ident)
-    key = here.settings.key()
-    after = cursors.read(key, cursor) if cursor else None
-    with here.database.read() as c:
-        rows = webhooks.log(c, ident, limit=_PAGE + 1, after=after)
-    next_url = ""
-    if len(rows) > _PAGE:
-        rows = rows[:_PAGE]
-        place = cursors.write(key, rows[-1].created_at, rows[-1].id)
-        next_url = f"/settings/webhooks/{ident}?cursor={place}"
+    hook = api.own(here, who, ident)
+    rows, following = api.log_page(here, ident, cursor, _PAGE)
+    next_url = f"/settings/webhooks/{ident}?cursor={following}" if following else ""
     return framed(
         request,
         who,
@@ -110,14 +101,6 @@ def again(ident: Ident, delivery: Ident, here: Here, who: Changer) -> Response:
 def _allowed(who: Principal) -> None:
     if "webhooks:write" not in who.scopes:
         raise Problem("forbidden")
-
-
-def _own(here: Services, who: Principal, ident: str) -> Webhook:
-    with here.database.read() as c:
-        row = webhooks.get(c, ident, owner_id=who.user.id)
-    if row is None:
-        raise Problem("not-found")
-    return row
 
 
 def _page(
