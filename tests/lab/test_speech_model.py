@@ -109,18 +109,78 @@ def test_copies_change_no_validation(caches: tuple[Path, Path]) -> None:
 
 def test_batches_are_a_function_of_their_number(caches: tuple[Path, Path]) -> None:
     batches.start(list(caches), "b", 0.3, None, 4, 7)
-    first, labels = batches.prepare(3)
-    again, _ = batches.prepare(3)
-    other, _ = batches.prepare(4)
+    first, labels, drawn = batches.prepare(3)
+    again, *_ = batches.prepare(3)
+    other, *_ = batches.prepare(4)
     assert np.array_equal(first, again)
     assert first.shape != other.shape or not np.array_equal(first, other)
     assert labels.tolist() == [0, 1, 0, 1]
+    assert batches.Clips(list(caches)).fake[drawn].tolist() == [False, True, False, True]
     assert np.isfinite(first).all()
     assert np.abs(first).max() <= 1
-    x, y = batches.prepare_even(0)
+    x, y, drawn = batches.prepare_even(0)
     assert x.shape == (4, 48_000)
     assert np.array_equal(x, batches.prepare_even(0)[0])
     assert set(y.tolist()) <= {0.0, 1.0}
+    assert batches.Clips(list(caches)).fake[drawn].tolist() == y.astype(bool).tolist()
+
+
+def test_resynthesised_references_are_no_real_speech(caches: tuple[Path, Path]) -> None:
+    page = {"repository": "yangdongchao/UniAudio_demo", "label": "real"}
+    rows = [
+        {**page, "path": "samples/zero_shot_tts/gt/tts_1089-134686-0021.wav"},
+        {**page, "path": "samples/zero_shot_vc/source/VC_vctk_0_1.wav"},
+        {**page, "path": "samples/zero_shot_tts/gt/a.wav", "repository": "another/page"},
+        {**page, "path": "samples/zero_shot_tts/gen/a.wav", "label": "fake"},
+    ]
+    assert batches.doubtful(rows).tolist() == [True, False, False, False]
+    clips = batches.Clips([caches[0]])
+    jobs = linear.held_jobs(clips, "b")
+    (bad, _), *_ = [j for j in jobs if not clips.fake[j[0]]]
+    clips.doubtful[bad] = True
+    # The others keep their variants, so that features known stay good.
+    assert linear.held_jobs(clips, "b") == [j for j in jobs if j[0] != bad]
+    train, _ = batches.split(clips, {"a"})
+    assert not train[bad]
+    assert train.any()
+
+
+def test_systems_weigh_alike_in_the_fit() -> None:
+    y = np.array([0, 0, 0, 1, 1, 1, 1, 1, 1], np.float32)
+    systems = np.array(["", "", "", "A", "A", "A", "A", "B", "B"])
+    weight = linear.balance(y, systems)
+    assert weight.mean() == pytest.approx(1)
+    assert weight[y == 0].sum() == pytest.approx(weight[y == 1].sum())
+    assert weight[systems == "A"].sum() == pytest.approx(weight[systems == "B"].sum())
+
+
+def test_the_fit_finds_the_weighted_optimum() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((400, 6)).astype(np.float32)
+    y = (x[:, 0] + rng.standard_normal(400) > 0.4).astype(np.float32)
+    weight = rng.uniform(0.2, 1.8, 400).astype(np.float32)
+    weight /= weight.mean()
+    w, b = linear.fit(x, y, 0.05, weight)
+    # The gradient of the weighted loss, by hand.
+    off = weight * (1 / (1 + np.exp(-(x @ w + b))) - y) / len(y)
+    assert np.abs(x.T @ off + 0.05 * w).max() < 1e-3
+    assert abs(off.sum()) < 1e-3
+
+
+def test_calibration_counts_what_the_product_judges() -> None:
+    pytest.importorskip("onnx")
+    import soundfile
+
+    from assay_lab.export.speech import passes
+
+    path = Path(__file__).parents[1] / "media" / "samples" / "speech.flac"
+    x, rate = soundfile.read(path, dtype="int16")
+    assert rate == RATE
+    x = x if x.ndim == 1 else x[:, 0]
+    assert passes(x, 1.0, 10.0)
+    assert not passes(x, 600.0, 10.0)
+    assert not passes(x[: RATE // 4], 1.0, 10.0)
+    assert not passes(np.zeros(3 * RATE, np.int16), 1.0, 10.0)
 
 
 def test_codecs_keep_the_length_and_depend_on_the_clip(caches: tuple[Path, Path]) -> None:
@@ -148,7 +208,7 @@ def test_eight_bit_weights_come_back_exactly(tmp_path: Path) -> None:
             assert ((rounded - layer.weight).abs() <= 0.51 * step).all()
             layer.weight.copy_(rounded)
     path = tmp_path / "net.onnx"
-    x = torch.randn(3, 300)
+    x = torch.randn(2, 3, 300)  # in time, as in a transformer
     write_onnx(net, x, path, ("y",))
     before, size = run_onnx(path, x.numpy())[0], path.stat().st_size
     shrink(path)

@@ -1,11 +1,12 @@
 """Export the speech network: graph, parity, calibration, gates, card, golden outputs.
 
-    python -m assay_lab.export.speech --run RUN --cache PAGES --cache COPIES \
-        --validation SOURCES --out src/assay/models/zoo/speech-v2 --commit SHA --date DAY
+    python -m assay_lab.export.speech --run RUN --cache PAGES \
+        --validation SOURCES --out src/assay/models/zoo/speech-v3 --commit SHA --date DAY
 
 Calibration and thresholds come from the validation sources on which nothing was chosen
 (:func:`assay_lab.train.speech_linear.choosing` has the others), of them only systems that no
 training source has, with the scores that the training run kept (first window of each clip).
+Clips that the product refuses to judge (too little speech, too much noise) do not count.
 Matrices of the transformer blocks are rounded to 8 bit, other weights to 16, and stored so; the
 graph computes in 32 bit.
 """
@@ -24,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from assay.analyzers.audio.voice import SpeechWindows, windows_of_speech
 from assay.models.card import InputSpec
 from assay.models.golden import seeded_input
 from assay_lab.benchmark.metrics import auc, eer, rate_at, tpr_at_fpr
@@ -56,7 +58,7 @@ MIT = (
     "SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE."
 )
 LIMITS = [
-    "Trained on demonstration pages of about 150 systems up to 2025 and on own copy-synthesis; "
+    "Trained on demonstration pages of about 160 systems up to 2025; "
     "other kinds of systems may pass unseen.",
     "Speech passed through neural codecs counts as synthetic, also when the words are real.",
     "Edits that replace a short part of a real recording are mostly missed in the whole score.",
@@ -170,6 +172,18 @@ class Validation:
             self.logit = kept["logit"][rest]
         self.held = self.index[self.variant == 0]
 
+    def judge(self, seconds: float, snr: float) -> int:
+        """Leave out the clips that these gates refuse; how many they are."""
+        kept = np.array(
+            [
+                passes(self.clips.samples(int(i), int(v)), seconds, snr)
+                for i, v in zip(self.index, self.variant, strict=True)
+            ]
+        )
+        self.index, self.variant = self.index[kept], self.variant[kept]
+        self.logit = self.logit[kept]
+        return int((~kept).sum())
+
     def scores(self, variant: int = 0) -> tuple[dict[str, Floats], dict[str, Floats]]:
         """(real by source, fake by source and system)."""
         real, fake = defaultdict(list), defaultdict(list)
@@ -212,6 +226,14 @@ class Validation:
         short = [s for s in (2.0, 1.5, 1.0) if found[f"{s} s"] >= found["full"] - 0.06]
         noisy = [s for s in (20, 15, 10) if found[f"{s} dB"] >= 0.8]
         return min(short, default=2.0), float(min(noisy, default=20)), found
+
+
+def passes(x: NDArray[np.int16], seconds: float, snr: float) -> bool:
+    """Whether the product judges 16 kHz samples with these gates."""
+    totals = SpeechWindows()
+    found = list(windows_of_speech([x.astype(np.float32) / 32768], totals))
+    quiet = totals.snr_db is not None and totals.snr_db < snr
+    return bool(found) and totals.speech_seconds >= seconds and not quiet
 
 
 def _arrays(lists: dict[str, list[float]]) -> dict[str, Floats]:
@@ -280,6 +302,8 @@ def main() -> None:
     check = Validation(Scorer(model, args.threads), clips, args.run)
     held = check.held
     print("graph less kept scores, mean and deviation", check.difference())
+    seconds, snr, by_gate = check.gates()
+    print("refused by the gates", check.judge(seconds, snr))
     sets = [check.scores(v) for v in range(3)]
     (real, fake) = sets[0]
     all_real, all_fake = joined(*(s[0] for s in sets)), joined(*(s[1] for s in sets))
@@ -287,7 +311,6 @@ def main() -> None:
     knots = cal.calibrate(all_real, all_fake, temper=temper)
     strict = max(cal.conservative_threshold(real, 0.01), cal.conservative_threshold(all_real, 0.01))
     loose = max(cal.conservative_threshold(real, 0.05), cal.conservative_threshold(all_real, 0.05))
-    seconds, snr, by_gate = check.gates()
     caught = rate_at(flat(fake), strict)
     metrics = []
     for (r, f), how in zip(sets, VARIANTS, strict=True):
@@ -330,7 +353,7 @@ def main() -> None:
     digest = sha256(args.cache[0] / "manifest.csv")
     card = {
         "model": {
-            "name": "speech", "version": 2, "task": "speech spoofing",
+            "name": "speech", "version": 3, "task": "speech spoofing",
             "question": "synthetic_speech",
             "licence": "Apache-2.0 AND MIT", "created": args.date,
             "commit": args.commit,
@@ -351,7 +374,7 @@ def main() -> None:
             "n_real": len(flat(real)), "n_fake": len(flat(fake)),
             "temper": temper,
             "source": "sources and systems never trained on nor chosen with, plain and through "
-            "codecs: "
+            "codecs, with enough speech for the gates: "
             + ", ".join(sorted({k.split("/")[0] for k in (*real, *fake)})),
             "applies_to": "a window's logit, or the trimmed mean of a recording's windows",
         },

@@ -6,6 +6,8 @@ drawn alike for real and fake. A batch is a function of (seed, step) alone.
 
 from __future__ import annotations
 
+import csv
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from assay_lab.data import speech
 from assay_lab.data.sound_corruptions import random_codec
 from assay_lab.data.speech import RATE, SpeechCache
 
 WINDOW = 64_000
+NOT_GENUINE = Path(speech.__file__).with_name("speech_not_genuine.tsv")
+Drawn = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
+
+
+def doubtful(rows: list[dict[str, str]]) -> NDArray[np.bool_]:
+    """Which clips called real are known not to be: ``speech_not_genuine.tsv`` says why."""
+    with open(NOT_GENUINE, newline="", encoding="utf-8") as file:
+        rules = [
+            (r["repository"], re.compile(r["pattern"]))
+            for r in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        ]
+    return np.array(
+        [
+            row["label"] == "real"
+            and any(row["repository"] == name and p.search(row["path"]) for name, p in rules)
+            for row in rows
+        ],
+        bool,
+    )
 
 
 class Clips:
@@ -32,6 +54,7 @@ class Clips:
             self.rows += store.rows
             self.place += [(number, i) for i in range(len(store))]
         self.fake = np.array([r["label"] == "fake" for r in self.rows])
+        self.doubtful = doubtful(self.rows)
 
     def samples(self, index: int, variant: int = 0) -> NDArray[np.int16]:
         """All samples of a clip: 0 plain, 1 through a wide-band codec, 2 through a narrow one.
@@ -89,9 +112,10 @@ class Sampler:
 
 def make_batch(
     clips: Clips, sampler: Sampler, size: int, length: int, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """Half real, half fake; some fakes are a stretch of fake speech inside a real clip."""
-    xs, ys = [], []
+) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
+    """Samples, labels and clips of a batch: half real, half fake; some fakes are a stretch of
+    fake speech inside a real clip."""
+    xs, ys, indices = [], [], []
     for k in range(size):
         fake = k % 2 == 1
         index = sampler.draw(fake, rng)
@@ -109,7 +133,8 @@ def make_batch(
             x = random_codec(x, rng, narrow=variant == 2)
         xs.append(x)
         ys.append(float(fake))
-    return torch.from_numpy(np.stack(xs)), torch.tensor(ys)
+        indices.append(index)
+    return torch.from_numpy(np.stack(xs)), torch.tensor(ys), np.array(indices)
 
 
 def _crop(x: NDArray[np.int16], length: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -197,7 +222,7 @@ def split(
     clips: Clips, validation: set[str], per_source: int = 120, per_system: int = 40
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """(training mask, validation indices): held-out sources, of them unseen systems only."""
-    train = np.array([r["source"] not in validation for r in clips.rows])
+    train = np.array([r["source"] not in validation for r in clips.rows]) & ~clips.doubtful
     seen = {
         r["system"] for r, t in zip(clips.rows, train, strict=True) if t and r["label"] == "fake"
     }
@@ -254,21 +279,21 @@ def start(
     )
 
 
-def prepare(step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Batch number ``step``: samples and labels; a function of seed and step."""
+def prepare(step: int) -> Drawn:
+    """Batch number ``step``: samples, labels and clips; a function of seed and step."""
     rng = np.random.default_rng([_loader["seed"], step])
     length = int(rng.choice([40_000, 48_000, 64_000], p=(0.55, 0.25, 0.2)))
-    x, y = make_batch(_loader["clips"], _loader["sampler"], _loader["batch"], length, rng)
+    x, y, index = make_batch(_loader["clips"], _loader["sampler"], _loader["batch"], length, rng)
     x = disturb(x, _loader["noise"], rng)
-    return x.numpy(), y.numpy()
+    return x.numpy(), y.numpy(), index
 
 
-def prepare_even(number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Batch ``number`` of one pass over :func:`even`: 3 s samples, without codecs, and labels."""
+def prepare_even(number: int) -> Drawn:
+    """Batch ``number`` of one pass over :func:`even`: 3 s samples without codecs, labels, clips."""
     rng = np.random.default_rng([_loader["seed"], 1, number])
     size = _loader["batch"]
     picked = _loader["even"][number * size : (number + 1) * size]
     clips: Clips = _loader["clips"]
     x = np.stack([_crop(clips.samples(i), 48_000, rng) for i in picked])
     x = disturb(torch.from_numpy(x), _loader["noise"], rng).numpy()
-    return x, clips.fake[picked].astype(np.float32)
+    return x, clips.fake[picked].astype(np.float32), np.array(picked)

@@ -1,11 +1,12 @@
 """Train the linear classifier of the speech model on frozen features.
 
-    python -m assay_lab.train.speech_linear --cache PAGES --cache COPIES --validation SOURCES \
+    python -m assay_lab.train.speech_linear --cache PAGES --validation SOURCES \
         --distillmos distill_mos_v7.pt --whisper model.bin --batches 800 --workers 2 --out RUN
 
 Batches come from :mod:`assay_lab.train.speech_batches`: one even pass over sources and systems,
 then random draws that also go through codecs. Batch k is a function of (seed, k). ``RUN`` keeps
-what was computed: a stopped run goes on.
+what was computed: a stopped run goes on. In the fit all synthetic systems weigh alike, whatever
+the number of their clips.
 Both front ends share one logistic regression. Which of their layers it gets and its penalty are
 chosen on one half of the held-out sources and their unseen systems; the other half is for the
 calibration (:mod:`assay_lab.export.speech`).
@@ -42,7 +43,7 @@ LENGTH = 40_000
 CONTEXT, BLOCKS = 7, 3
 PER_SOURCE, PER_SYSTEM = 70, 12  # held-out clips, at most
 # Blocks of Distill-MOS and of Whisper, and the penalties to try with them.
-GRID = ((0, 2, (0.1,)), (CONTEXT, 2, (0.3, 0.1)), (CONTEXT, 3, (0.3, 0.1, 0.03)))
+GRID = ((0, 2, (0.1,)), (CONTEXT, 2, (0.03,)), (CONTEXT, 3, (0.3, 0.1, 0.03, 0.01)))
 Floats32 = NDArray[np.float32]
 Fronts = tuple[QualityNet, WhisperNet]
 
@@ -92,17 +93,17 @@ def _start(args: argparse.Namespace) -> None:
 def _batch(folder: Path, number: int) -> Path:
     path = folder / f"{number:06d}.npz"
     if not path.exists():
-        x, y = prepare(number)
+        x, y, index = prepare(number)
         found = features(_process["nets"], x[:, :LENGTH])
-        _save(path, x=found, y=y)
+        _save(path, x=found, y=y, index=index)
     return path
 
 
 def _even(folder: Path, number: int) -> Path:
     path = folder / f"{number:06d}.npz"
     if not path.exists():
-        x, y = prepare_even(number)
-        _save(path, x=features(_process["nets"], x), y=y)
+        x, y, index = prepare_even(number)
+        _save(path, x=features(_process["nets"], x), y=y, index=index)
     return path
 
 
@@ -123,10 +124,14 @@ def _save(path: Path, **arrays: NDArray[Any]) -> None:
 
 
 def held_jobs(clips: Clips, sources: str) -> list[tuple[int, int]]:
-    """(clip, variant): all held-out clips plain, a fifth wide-band, a quarter narrow-band."""
+    """(clip, variant): all held-out clips plain, a fifth wide-band, a quarter narrow-band.
+
+    Clips of doubtful label are left out after the draws, which their list does not change.
+    """
     _, held = split(clips, set(sources.split(",")), PER_SOURCE, PER_SYSTEM)
     ids = [int(i) for i in np.random.default_rng(1).permutation(held)]
-    return [*((i, 0) for i in ids), *((i, 1) for i in ids[1::5]), *((i, 2) for i in ids[::4])]
+    jobs = [*((i, 0) for i in ids), *((i, 1) for i in ids[1::5]), *((i, 2) for i in ids[::4])]
+    return [(i, kind) for i, kind in jobs if not clips.doubtful[i]]
 
 
 def choosing(sources: str) -> set[str]:
@@ -134,9 +139,22 @@ def choosing(sources: str) -> set[str]:
     return set(sorted(sources.split(","))[::2])
 
 
-def fit(x: Floats32, y: Floats32, penalty: float, rounds: int = 60) -> tuple[Floats32, float]:
+def balance(y: Floats32, systems: NDArray[np.str_]) -> Floats32:
+    """Weights of mean 1: half for the real clips, half for the fakes, their systems alike."""
+    real = y < 0.5
+    _, inverse, count = np.unique(systems[~real], return_inverse=True, return_counts=True)
+    weight = np.empty(len(y), np.float32)
+    weight[real] = 0.5 / real.sum()
+    weight[~real] = 0.5 / len(count) / count[inverse]
+    return weight * len(y)
+
+
+def fit(
+    x: Floats32, y: Floats32, penalty: float, weight: Floats32, rounds: int = 60
+) -> tuple[Floats32, float]:
     """Logistic regression on whitened ``x`` by L-BFGS; mean loss plus penalty / 2 |w|^2."""
     a, goal = torch.from_numpy(x), torch.from_numpy(y.astype(np.float32))
+    weights = torch.from_numpy(weight)
     w = torch.zeros(x.shape[1], requires_grad=True)
     b = torch.zeros(1, requires_grad=True)
     solver = torch.optim.LBFGS(
@@ -145,7 +163,8 @@ def fit(x: Floats32, y: Floats32, penalty: float, rounds: int = 60) -> tuple[Flo
 
     def loss() -> torch.Tensor:
         solver.zero_grad()
-        value = F.binary_cross_entropy_with_logits(a @ w + b, goal) + penalty / 2 * w.square().sum()
+        value = F.binary_cross_entropy_with_logits(a @ w + b, goal, weights)
+        value = value + penalty / 2 * w.square().sum()
         value.backward()
         return value
 
@@ -188,7 +207,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--first-batch", type=int, default=30_000_000)
-    parser.add_argument("--copies", type=float, default=0.15)
+    parser.add_argument("--copies", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=77)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
@@ -201,6 +220,8 @@ def main() -> None:
     v = np.concatenate([np.load(p)["x"] for p in held]).astype(np.float32)
     x = np.concatenate([np.load(p)["x"] for p in made]).astype(np.float32)
     y = np.concatenate([np.load(p)["y"] for p in made])
+    drawn = np.concatenate([np.load(p)["index"] for p in made])
+    weight = balance(y, np.array([clips.rows[i]["system"] for i in drawn]))
     mean, deviation = x.mean(0), x.std(0) + 1e-3
     for part in (x, v):
         part -= mean
@@ -224,7 +245,7 @@ def main() -> None:
     for context, blocks, penalties in GRID:
         mask, _ = columns(context, blocks)
         for penalty in penalties:
-            w, b = fit(np.ascontiguousarray(x[:, mask]), y, penalty)
+            w, b = fit(np.ascontiguousarray(x[:, mask]), y, penalty, weight)
             s = (v[:, mask] @ w + b).astype(np.float64)
             row = {"context": context, "blocks": blocks, "penalty": penalty, "samples": len(y)}
             entry = {**row, "choice": figures(s, choice), "other": figures(s, ~choice)}
