@@ -83,13 +83,14 @@ def test_transparent_and_broken_pictures_are_left_out(tmp_path: Path) -> None:
     assert images.decode(b"not a picture") is None
 
 
-def test_recipe_from_mirror_to_cache(tmp_path: Path) -> None:
+def test_recipe_from_mirror_to_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shared, mirrors = tmp_path / "shared", tmp_path / "mirrors"
     (shared / "corpora").mkdir(parents=True)
     (shared / "data/images/train").mkdir(parents=True)
     work = tmp_path / "work"
     work.mkdir()
-    for n, name in enumerate(("fake1.png", "fake2.png", "banned.png", "held.png")):
+    names = ("fake1.png", "fake2.png", "banned.png", "held.png", "more.png", "drawn.png")
+    for n, name in enumerate(names):
         Pillow.fromarray(textured(n)).save(work / name)
     white = np.full((200, 200, 3), 255, np.uint8)
     white[90:110, 90:110] = 0
@@ -113,6 +114,13 @@ def test_recipe_from_mirror_to_cache(tmp_path: Path) -> None:
     ]
     with (shared / "corpora/image_sources.tsv").open("w", newline="") as out:
         csv.writer(out, delimiter="\t").writerows([columns, *rows])
+    more = [
+        ("held_new", "a/b", "MIT", "fake", "generated", "G3", r"^more\.png$"),
+        ("ink", "a/b", "MIT", "other", "drawing", "", r"^drawn\.png$"),
+    ]
+    with (tmp_path / "more.tsv").open("w", newline="") as out:
+        csv.writer(out, delimiter="\t").writerows([columns, *more])
+    monkeypatch.setattr(images, "MORE", tmp_path / "more.tsv")
     (shared / "corpora/image_sources_exclude.tsv").write_text(
         "source\trepository\tpath\treason\tother\ngen\ta/b\tbanned.png\tx\t\n"
     )
@@ -125,9 +133,29 @@ def test_recipe_from_mirror_to_cache(tmp_path: Path) -> None:
     assert info["dropped"]["out of scope"] == 1
     cache = Cache(tmp_path / "cache")
     assert sorted((r.name, r.use) for r in cache.rows) == [
+        ("drawn.png#whole", "train"),
         ("fake1.png#0", "train"),
+        ("fake1.png#whole", "train"),
         ("fake2.png#0", "train"),
+        ("fake2.png#whole", "train"),
         ("held.png", "validation"),
+        ("more.png", "validation"),
     ]
     first = next(i for i, r in enumerate(cache.rows) if r.name == "fake1.png#0")
     assert np.array_equal(images.picture(cache, first), textured(0))
+
+
+def test_recipes_of_the_repository_are_sound() -> None:
+    """Every row has a pattern that compiles, a known label and a repository that may be used."""
+    import re
+
+    csv.field_size_limit(10**7)
+    with images.MORE.open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines, delimiter="\t"))
+    assert len({r["source"] for r in rows}) == len(rows) > 80
+    for row in rows:
+        re.compile(row["pattern"])
+        assert (row["label"], row["kind"]) in {("fake", "generated"), ("real", "photo")} or row[
+            "label"
+        ] == "other", row
+        assert row["licence"]

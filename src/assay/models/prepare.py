@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from assay.models.card import InputSpec
 
-__all__ = ["audio_windows", "face_square", "picture_tensor", "square_crop"]
+__all__ = ["audio_windows", "face_square", "picture_tensor", "square_crop", "whole_picture"]
 
 
 def face_square(
@@ -56,6 +56,18 @@ def square_crop(
         reducing_gap=None,
     )
     return np.asarray(scaled, np.uint8)
+
+
+def whole_picture(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The whole of ``pixels`` [h, w, 3] squeezed into ``size`` x ``size``: what it shows, no trace.
+
+    Large pictures are first reduced by whole factors, which costs little and is filtered too.
+    """
+    from PIL import Image as PillowImage
+
+    picture = PillowImage.fromarray(pixels)
+    kernel = PillowImage.Resampling.BICUBIC
+    return np.asarray(picture.resize((size, size), kernel, reducing_gap=3.0), np.uint8)
 
 
 def picture_tensor(crops: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """The open picture test, scored with the shipped model, patches and pooling.
 
     python -m assay_lab.benchmark.images --test DIR/images/test --cache DIR \
-        --out benchmarks/image-v1.json [--card]
+        --out benchmarks/image-v2.json [--card]
 
 Writes AUC with bootstrap intervals, TPR at 1 % FPR, EER, calibration error and the share of
 real pictures flagged at the card's 1 % point: as a whole, for pictures of a long side of
@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from assay.analyzers.image import picture_scope
 from assay.analyzers.image.patches import native_patches
-from assay.analyzers.image.synthetic import pool, score
+from assay.analyzers.image.picture_kind import no_photograph
+from assay.analyzers.image.synthetic import MODEL, look
 from assay.models import card as read_card
 from assay_lab.benchmark import metrics as m
 from assay_lab.benchmark.nuisance import NAMES, Baseline, describe, halves
@@ -40,15 +41,15 @@ LONG_SIDE = 480
 
 def baseline(cache: Cache, count: int) -> tuple[Baseline, float]:
     """The nuisance regression on ``count`` plain training views, and its AUC between halves."""
-    import itertools
+    from assay_lab.data.images import picture
+    from assay_lab.train.image_features import patch, worn
 
-    from assay_lab.train.images import training_jobs
-
+    rng = np.random.default_rng(0)
+    crops = [i for i, r in enumerate(cache.rows) if r.use == "train" and r.name.endswith("#0")]
     features, labels = [], []
-    plain = (j for j in training_jobs(cache, None, 0, 1) if j[2] == "plain")
-    for _, label, _, patches in itertools.islice(plain, count):
-        features.append(describe(patches[0]))
-        labels.append(float(label == "fake"))
+    for i in rng.permutation(crops)[:count].tolist():
+        features.append(describe(patch(worn(picture(cache, i), rng), rng)))
+        labels.append(float(cache.rows[i].label == "fake"))
     x, y = np.array(features), np.array(labels)
     return Baseline(x, y), halves(x, y)
 
@@ -61,13 +62,13 @@ def family(item: dict[str, str], count: Counter[str]) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line of the benchmark."""
-    from assay_lab.train.images import VERSIONS, version
+    from assay_lab.export.images import VERSIONS, version
 
     p = options(__doc__)
     p.add_argument("--views", type=int, default=1200)
     a = p.parse_args(argv)
     cv2.setNumThreads(1)
-    card = read_card("image-v1")
+    card = read_card(MODEL)
     items = manifest(a.test)
     truth = np.array([float(i["label"] == "fake") for i in items])
     groups = np.array([i["group"] for i in items])
@@ -90,12 +91,15 @@ def main(argv: list[str] | None = None) -> None:
             rgb = version(rgb, how)
             began = time.perf_counter()
             patches = native_patches(rgb, card.input.height)
-            values.append(pool(score(patches.pixels, card)))
+            seen = look(rgb, patches.pixels, card)
+            values.append(seen.score)
             spent.append(time.perf_counter() - began)
             written.append([item["path"], how, f"{values[-1]:.5f}"])
             if how == "none":
                 numbers.append(describe(patches.pixels[len(patches.pixels) // 2]))
-                outside = picture_scope.out_of_scope(picture_scope.measure(rgb))
+                outside = picture_scope.out_of_scope(picture_scope.measure(rgb)) or no_photograph(
+                    seen.kinds, card
+                )
                 if min(rgb.shape[:2]) < card.gates["min_side_px"] or outside:
                     unjudged[item["label"]] += 1
         s = np.array(values)

@@ -2,13 +2,15 @@
 
     python -m assay_lab.data.images --shared /work/shared --mirrors /work/.mirror --out DIR
 
-Training rows are up to two crops of at most 320 px at native resolution, stored
+Training rows are up to two crops of at most 384 px at native resolution, stored
 as PPM so that reading costs nothing; camera originals are mostly reduced first,
-as they are on their way to a reader. Validation rows are whole files: sources in
+as they are on their way to a reader. Beside them stands the whole picture, made small
+(``#whole``), for the scope gate. Validation rows are whole files: sources in
 ``HELD_OUT`` altogether (their generators too, see ``HELD_FAMILIES``), and a fifth
-of ImageNet and of the camera originals. Pictures of training that are graphics by
-the product's own scope gate are left out. A mirror that was not fetched is
-skipped and named in the output.
+of ImageNet and of the camera originals. Pictures that are graphics by the product's own
+statistics are left out. What is no photograph by its source (``NO_PHOTO``) is stored
+whole, for the scope gate alone. A mirror that was not fetched is skipped and named in
+the output.
 """
 
 from __future__ import annotations
@@ -42,12 +44,20 @@ HELD_OUT = frozenset(
 )
 HELD_FAMILIES = ("Gemini", "Whisk", "Kolors", "Kandinsky", "FIBO", "Grok", "StyleGAN3")
 """Generators of which training sees nothing at all."""
+MORE = Path(__file__).with_name("image_sources_more.tsv")
+"""Sources found since, in the columns of the shared recipe; held out where named ``held_``."""
 FEW = {  # one scene, one prompt or one face over and over
     **dict.fromkeys(("seneca", "copr", "cards", "ptp_seq", "sg2lora", "inkjet"), 20),
+    **dict.fromkeys(("breakinferno", "tryondiff", "held_ddstar_char", "kensaccord"), 20),
+    **dict.fromkeys(("spsbh", "caritas", "bounenkai", "jdc_sd"), 20),
     **dict.fromkeys(("monstree", "sceaux", "bundler", "lund", "sacre"), 10),
 }
 MOST, MOST_HELD = 80, 130
-SIDE, CROPS = 320, 2
+SIDE, CROPS, WHOLE = 384, 2, 512
+NO_PHOTO = frozenset({"document", "screenshot", "chart", "render", "drawing"})
+"""Kinds that only the scope gate sees; paintings are judged, but against paintings."""
+DRAWN = re.compile(r"mix|anime|anything|pastel|clam|niji|2D|orange|Bomb", re.I)
+"""Merged checkpoints that draw: as fakes they would teach that drawings are fake."""
 MAX_PIXELS = 60_000_000
 
 
@@ -72,19 +82,21 @@ def keep_order(name: str) -> str:
 
 
 def source_rows(shared: Path) -> list[dict[str, str]]:
-    """Rows of ``image_sources.tsv`` that are photographs, paintings or generated as a whole."""
+    """Rows of the recipes: photographs, paintings, wholly generated, no photographs."""
     csv.field_size_limit(10**7)
-    with (shared / "corpora/image_sources.tsv").open(newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines, delimiter="\t"))
+    rows: list[dict[str, str]] = []
+    for recipe in (shared / "corpora/image_sources.tsv", MORE):
+        with recipe.open(newline="", encoding="utf-8") as lines:
+            rows += csv.DictReader(lines, delimiter="\t")
     kinds = {("fake", "generated"), ("real", "photo"), ("other", "painting")}
+    kinds |= {("other", kind) for kind in NO_PHOTO}
     redrawn = {"imagic", "imagic_demo", "pnp"}  # edits in which every pixel is generated
-    drawn = re.compile(r"mix|anime|anything|pastel|clam|niji|2D|orange|Bomb", re.I)
     chosen = []
     for row in rows:
         if (row["label"], row["kind"]) not in kinds and row["source"] not in redrawn:
             continue
-        if row["source"].startswith("wyrde_") and drawn.search(row["source"]):
-            continue  # drawings of merged checkpoints would teach that drawings are fake
+        if row["source"].startswith("wyrde_") and DRAWN.search(row["source"]):
+            row = {**row, "kind": "drawing"}
         chosen.append(row)
     return chosen
 
@@ -115,7 +127,7 @@ def from_table(shared: Path, mirrors: Path, absent: list[str]) -> Iterator[Item]
         if mirror is None:
             absent.append(repository)
             continue
-        held = source in HELD_OUT
+        held = source in HELD_OUT or source.startswith("held_")
         if not held and any(f in row["generator"] for f in HELD_FAMILIES):
             continue
         most = min(FEW.get(source, 10**6), MOST_HELD if held else MOST)
@@ -257,6 +269,17 @@ def crops(rgb: Image, rng: np.random.Generator, count: int = CROPS) -> list[Imag
     return chosen
 
 
+def small_copy(rgb: Image) -> bytes:
+    """The whole picture at a long side of at most ``WHOLE`` px, as a good JPEG."""
+    from PIL import Image as Pillow
+
+    small = Pillow.fromarray(rgb)
+    small.thumbnail((WHOLE, WHOLE), Pillow.Resampling.LANCZOS, reducing_gap=3.0)
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=92, subsampling=0)
+    return out.getvalue()
+
+
 def ppm(rgb: Image) -> bytes:
     """Uncompressed, any decoder reads it."""
     return b"P6 %d %d 255\n" % (rgb.shape[1], rgb.shape[0]) + rgb.tobytes()
@@ -281,11 +304,16 @@ def build(shared: Path, mirrors: Path, out: Path) -> dict[str, Any]:
         if min(rgb.shape[:2]) < 96:
             dropped["small"] += 1
             continue
-        if out_of_scope(measure(rgb)) is not None:
+        whole = item.kind in NO_PHOTO
+        if not whole and out_of_scope(measure(rgb)) is not None:
             dropped["out of scope"] += 1
             continue
         fields = item._asdict()
         data, name = fields.pop("data"), fields.pop("name")
+        if whole or item.use == "train":
+            writer.add(small_copy(rgb), name=f"{name}#whole", **fields)
+        if whole:
+            continue
         if item.use == "validation":
             writer.add(data, name=name, **fields)
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,20 @@ def write_onnx(
 ) -> None:
     """Export ``net`` (evaluation mode) with a free batch dimension, weights inside the file."""
     net.eval()
-    torch.onnx.export(
-        net,
-        (example,),
-        str(path),
-        input_names=["input"],
-        output_names=list(outputs),
-        dynamic_axes={name: {0: "n"} for name in ("input", *outputs)},
-        opset_version=opset,
-        dynamo=False,
-        do_constant_folding=True,
-    )
+    with warnings.catch_warnings():
+        # The other exporter needs a package more and folds the weights differently.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            net,
+            (example,),
+            str(path),
+            input_names=["input"],
+            output_names=list(outputs),
+            dynamic_axes={name: {0: "n"} for name in ("input", *outputs)},
+            opset_version=opset,
+            dynamo=False,
+            do_constant_folding=True,
+        )
 
 
 @functools.lru_cache(maxsize=4)

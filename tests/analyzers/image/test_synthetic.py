@@ -42,8 +42,13 @@ def brightness(monkeypatch: pytest.MonkeyPatch) -> Card:
         created="",
         origin="",
         input=InputSpec(height=64, width=64),
-        outputs={"logit": "logit"},
-        gates={"min_side_px": 100.0},
+        outputs={
+            "logit": "patch",
+            "whole": "whole",
+            "scope": "scope",
+            "scope_kinds": "photograph chart drawing",
+        },
+        gates={"min_side_px": 100.0, "scope_threshold": 0.0, "share_of_the_whole": 0.25},
         calibration=Calibration(score=(-5, 5), llr=(-2, 2), n_real=100, n_fake=100),
         points=OperatingPoints(fpr_1pct=4.0, fpr_5pct=3.0, low_band=-4.0),
         metrics=(),
@@ -52,12 +57,16 @@ def brightness(monkeypatch: pytest.MonkeyPatch) -> Card:
         folder=Path(),
     )
 
-    def score(patches: Pixels, model: Card) -> NDArray[np.float32]:
-        assert patches.shape[1:] == (64, 64, 3)
-        return np.array([p.mean() / 10 - 10 for p in patches], np.float32)
+    def run(key: str, inputs: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        assert key == card.key
+        (seen,) = inputs.values()
+        assert seen.shape[1:] == (3, 64, 64)
+        level = seen.mean((1, 2, 3)) * 25.5 - 10
+        drawn = seen.std((1, 2, 3)) * 255 - 60  # a photograph has less contrast than that
+        return {"patch": level, "whole": level, "scope": np.c_[0 * drawn, drawn - 9, drawn]}
 
     monkeypatch.setattr(synthetic, "installed", lambda: card)
-    monkeypatch.setattr(synthetic, "score", score)
+    monkeypatch.setattr(synthetic, "run", run)
     return card
 
 
@@ -91,14 +100,17 @@ def test_real_photographs_are_not_accused(
     check_answer(SyntheticImage().info, media, answer)
 
 
-def test_score_is_the_mean_of_the_patches(picture: Make, brightness: Card) -> None:
+def test_score_mixes_the_patches_with_the_whole(picture: Make, brightness: Card) -> None:
     answer = SyntheticImage().analyze(picture(ramp(60, 200)))
     assert isinstance(answer, tuple)
     (finding,) = answer
     scores = finding.data["patch_scores"]
     assert isinstance(scores, list)
-    assert len(scores) == 9
-    assert finding.raw_score == pytest.approx(float(np.mean(scores)), abs=1e-3)  # type: ignore[arg-type]
+    assert len(scores) == 4
+    whole = finding.data["whole_score"]
+    assert whole == pytest.approx(130 / 10 - 10, abs=0.1)
+    mixed = 0.75 * float(np.mean(scores)) + 0.25 * whole  # type: ignore[arg-type, operator]
+    assert finding.raw_score == pytest.approx(mixed, abs=1e-3)
     assert finding.curve == brightness.key
     assert finding.question is Question.GENERATED_IMAGE
     assert finding.grid is not None
@@ -119,6 +131,35 @@ def test_claims_follow_the_operating_points(
     assert isinstance(answer, tuple)
     assert answer[0].claim is claim
     assert answer[0].limits
+
+
+def test_what_looks_drawn_is_left_with_its_kind(picture: Make, brightness: Card) -> None:
+    """Rich enough for the statistics, but not for the network."""
+    pixels = ramp(-80, 330)
+    assert picture_scope.out_of_scope(picture_scope.measure(pixels)) is None
+    answer = SyntheticImage().analyze(picture(pixels))
+    assert isinstance(answer, NotApplicable)
+    assert answer.code == "drawing"
+    assert "drawn" in answer.reason
+
+
+@pytest.mark.skipif(not INSTALLED, reason="the network is not installed")
+def test_a_drawing_is_not_called_authentic(picture: Make) -> None:
+    """Soft shading, outlines and flat fields, as in a cartoon: gated, or at least not cleared."""
+    answer = SyntheticImage().analyze(picture(cartoon()))
+    if not isinstance(answer, NotApplicable):
+        assert answer[0].claim is not Claim.AUTHENTIC
+
+
+def cartoon() -> Pixels:
+    page = Pillow.new("RGB", (640, 480))
+    page.paste(Pillow.linear_gradient("L").resize((640, 480)).convert("RGB"))
+    pen = ImageDraw.Draw(page)
+    for k, colour in enumerate([(250, 200, 160), (90, 160, 240), (240, 90, 90), (120, 200, 90)]):
+        box = (40 + 130 * k, 90 + 20 * k, 220 + 130 * k, 380 - 10 * k)
+        pen.ellipse(box, fill=colour, outline=(20, 20, 30), width=6)
+        pen.arc((70 + 130 * k, 200, 170 + 130 * k, 300), 20, 160, fill=(20, 20, 30), width=5)
+    return np.asarray(page)
 
 
 def poster() -> Pixels:

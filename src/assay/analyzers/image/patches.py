@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Patches", "native_patches"]
 
-_MOST_A_SIDE = 3
+_MOST_A_SIDE = 2
 _TRIES = 3  # candidates along each axis of a cell
 
 
@@ -27,7 +27,7 @@ class Patches(NamedTuple):
 
 
 def native_patches(pixels: NDArray[np.uint8], size: int) -> Patches:
-    """One patch from each of up to 3 x 3 cells of RGB ``pixels`` [h, w, 3], never rescaled.
+    """One patch from each of up to 2 x 2 cells of RGB ``pixels`` [h, w, 3], never rescaled.
 
     Rescaling would wash out the trace that is looked for. In each cell the candidate
     with most detail (mean absolute difference of neighbours, dark and clipped areas

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.analyzers.image import picture_scope
 from assay.analyzers.image.patches import native_patches
+from assay.analyzers.image.picture_kind import beyond, no_photograph
 from assay.analyzers.protocol import AnalyzerInfo, Answer
 from assay.findings import Claim, Finding, Grid, Kind, NotApplicable, Question
 from assay.media import Image, Media, MediaKind
 from assay.models import Card, card, prepare
 from assay.models.runtime import run
 
-__all__ = ["MODEL", "SyntheticImage", "installed", "pool", "score"]
+__all__ = ["MODEL", "Answers", "SyntheticImage", "installed", "look", "mix"]
 
-MODEL = "image-v1"
+MODEL = "image-v2"
 _LEAST_SIDE = 128  # px, when the card states none
 
 LIMITS = (
-    "A high score means that patches of the picture resemble those of the generated pictures "
-    "the network was trained on; filters, strong retouching, upscaling by software, and "
+    "A high score means that the picture resembles the generated pictures that the network "
+    "was trained on; filters, strong retouching, upscaling by software, and "
     "computer graphics can raise it.",
     "A low score does not prove that a camera took the picture: new generators, small copies "
     "and repeated compression may leave no trace that the network knows.",
@@ -34,14 +37,15 @@ _MEANING = (
 
 _INFO = AnalyzerInfo(
     name="image.synthetic",
-    version=1,
+    version=2,
     question="Was the picture made by a generator (GAN, diffusion, autoregressive)?",
     media=frozenset({MediaKind.IMAGE}),
-    source="Linear head on middle blocks of DINOv2 (Oquab et al., 2023), after Koutlis and "
-    "Papadopoulos, RINE, ECCV 2024, and cosine frequencies, after Frank et al., ICML 2020",
+    source="Heads on middle blocks of CLIP (Radford et al., 2021), after Koutlis and "
+    "Papadopoulos, RINE, ECCV 2024",
     limitations=(
         *LIMITS,
-        "Graphics, text, charts, blank and very small pictures are not judged.",
+        "Drawings, paintings, renders, graphics, text, charts, scans, blank and very small "
+        "pictures are not judged; some pass for photographs.",
     ),
     bears_on=frozenset({Question.GENERATED_IMAGE}),
     models=(MODEL,),
@@ -49,7 +53,7 @@ _INFO = AnalyzerInfo(
 
 
 class SyntheticImage:
-    """One finding for the picture: the mean score of patches at native resolution."""
+    """One finding for the picture: patches at native resolution, and the whole made small."""
 
     @property
     def info(self) -> AnalyzerInfo:
@@ -75,8 +79,11 @@ class SyntheticImage:
         if outside is not None:
             return _left(*outside)
         patches = native_patches(media.pixels, model.input.height)
-        logits = score(patches.pixels, model)
-        raw = pool(logits)
+        seen = look(media.pixels, patches.pixels, model)
+        outside = no_photograph(seen.kinds, model)
+        if outside is not None:
+            return _left(*outside)
+        logits, raw = seen.patches, seen.score
         claim = _claim_of(raw, model)
         values = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -30, 30)))
         return (
@@ -100,10 +107,12 @@ class SyntheticImage:
                 data={
                     "patches": len(logits),
                     "patch_px": model.input.height,
+                    "whole_score": round(seen.whole, 4),
                     "patch_boxes": [list(box) for box in patches.boxes],
                     "patch_scores": [round(float(v), 4) for v in logits],
                     "flat_share": round(statistics.flat, 4),
                     "distinct_colours": statistics.colours,
+                    "unlike_a_photograph": round(beyond(seen.kinds), 4),
                 },
             ),
         )
@@ -118,20 +127,39 @@ def installed() -> Card:
     return card(MODEL)
 
 
-def score(patches: NDArray[np.uint8], model: Card) -> NDArray[np.float32]:
-    """Logits [n] of patches uint8 [n, size, size, 3].
+class Answers(NamedTuple):
+    """What the network says of a picture.
+
+    ``patches`` [n]: logits of patches at native resolution; ``whole``: logit of the whole made
+    small; ``score``: both mixed; ``kinds`` [kinds]: what kind of picture it is, see
+    :mod:`assay.analyzers.image.picture_kind`.
+    """
+
+    patches: NDArray[np.float32]
+    whole: float
+    score: float
+    kinds: NDArray[np.float32]
+
+
+def look(pixels: NDArray[np.uint8], patches: NDArray[np.uint8], model: Card) -> Answers:
+    """Run the network on RGB ``pixels`` [h, w, 3] and its ``patches`` [n, size, size, 3].
 
     Raises:
         ModelError: the network is missing, altered or refuses the input.
     """
-    tensor = prepare.picture_tensor(patches, model.input)
+    whole = prepare.whole_picture(pixels, model.input.height)
+    tensor = prepare.picture_tensor(np.concatenate([patches, whole[None]]), model.input)
     output = run(model.key, {model.input.name: tensor})
-    return output[model.outputs.get("logit", "logit")].reshape(-1)
+    logits = output[model.outputs["logit"]].reshape(-1)[:-1]
+    of_whole = float(output[model.outputs["whole"]].reshape(-1)[-1])
+    near = float(np.mean(logits.astype(np.float64)))
+    score = mix(near, of_whole, model.gates["share_of_the_whole"])
+    return Answers(logits, of_whole, score, output[model.outputs["scope"]][-1])
 
 
-def pool(logits: NDArray[np.floating]) -> float:
-    """The score of a picture from those of its patches: their mean."""
-    return float(np.mean(logits.astype(np.float64)))
+def mix(patches: float, whole: float, share: float) -> float:
+    """The score of a picture from the mean logit of its patches and that of the whole."""
+    return (1 - share) * patches + share * whole
 
 
 def _claim_of(raw: float, model: Card) -> Claim:
@@ -145,16 +173,16 @@ def _claim_of(raw: float, model: Card) -> Claim:
 def _sentence(claim: Claim) -> str:
     if claim is Claim.SYNTHETIC:
         return (
-            "Patches of the picture look to a trained network like those of generated pictures; "
+            "The picture and patches of it look to a trained network like generated pictures; "
             "at most about one in a hundred photographs of its validation looked so."
         )
     if claim is Claim.AUTHENTIC:
         return (
-            "Patches of the picture show a trained network few of the traces that it knows of "
+            "The picture shows a trained network few of the traces that it knows of "
             "generated pictures."
         )
     return (
-        "Patches of the picture look to a trained network neither clearly like photographs nor "
+        "The picture looks to a trained network neither clearly like photographs nor "
         "clearly like generated pictures."
     )
 

@@ -1,0 +1,96 @@
+"""The scope head: is this a photograph, or a drawing, painting, screen, scan, chart or render?
+
+Ridge least squares on features of whole pictures made small. Generated pictures count as
+photographs, lest "drawn" be learned as "generated". Everything that is said of it comes
+from folds in which the sources asked about were left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay_lab.data.images import keep_order
+from assay_lab.train.image_features import Stored
+
+Floats = NDArray[np.float64]
+Strings = NDArray[np.str_]
+KINDS = ("photograph", "drawing", "painting", "screenshot", "document", "chart", "render")
+FOLDS = 8
+
+
+class Scope(NamedTuple):
+    """``weight`` [kinds, features], ``bias`` [kinds], gated from ``threshold`` up, and figures."""
+
+    weight: Floats
+    bias: Floats
+    threshold: float
+    report: dict[str, Any]
+
+
+def beyond(scores: Floats) -> Floats:
+    """How much more something else than a photograph, ``[n]``, from scores ``[n, kinds]``."""
+    return np.asarray(scores[:, 1:].max(1) - scores[:, 0], np.float64)
+
+
+def kinds_of(data: Stored) -> Strings:
+    """The kind of each picture, photographs and generated ones alike "photograph"."""
+    return np.where(np.isin(data.kind, KINDS), data.kind, "photograph")
+
+
+def _weights(data: Stored, kinds: Strings) -> Floats:
+    """Every kind alike, real and generated photographs too, and sources by the root of size."""
+    names = np.char.add(kinds, np.where(kinds == "photograph", data.label, ""))
+    w = np.zeros(len(kinds))
+    for name in np.unique(names):
+        at = names == name
+        _, index, count = np.unique(data.source[at], return_inverse=True, return_counts=True)
+        each = 1 / np.sqrt(count[index])
+        w[at] = each / each.sum()
+    return w / w.mean()
+
+
+def _ridge(z: Floats, y: Floats, w: Floats, ridge: float) -> Floats:
+    """``[features + 1, kinds]`` by the Gram matrix; the last row is the bias."""
+    a = np.c_[z, np.ones(len(z))]
+    dual = np.linalg.solve(a @ a.T + ridge * z.shape[1] * np.diag(1 / w), y)
+    return np.asarray(a.T @ dual, np.float64)
+
+
+def fit_scope(data: Stored, parts: tuple[str, ...], ridge: float = 0.3) -> Scope:
+    """Fit on all, choose the threshold so that one photograph in 200 of unseen sources is gated."""
+    columns = np.concatenate([np.arange(data.x.shape[1])[data.parts[n]] for n in parts])
+    x = data.x[:, columns].astype(np.float64)
+    mean, std = x.mean(0), x.std(0) + 1e-2
+    z, kinds = (x - mean) / std, kinds_of(data)
+    y = np.array([[float(k == name) for name in KINDS] for k in kinds])
+    w = _weights(data, kinds)
+    stems = np.array([s.split("_")[0] for s in data.source])
+    fold = np.array([int(keep_order("scope " + s)[:6], 16) % FOLDS for s in stems])
+    out = np.zeros(len(z))
+    for k in range(FOLDS):
+        inside = fold != k
+        if inside.all():
+            continue
+        beta = _ridge(z[inside], y[inside], w[inside], ridge)
+        out[~inside] = beyond(z[~inside] @ beta[:-1] + beta[-1])
+    photo = (kinds == "photograph") & (data.label == "real")
+    generated = (kinds == "photograph") & (data.label == "fake")
+    threshold = float(np.quantile(out[photo], 0.995))
+    report: dict[str, Any] = {"photographs": [int(photo.sum()), _share(out[photo], threshold)]}
+    report["generated"] = [int(generated.sum()), _share(out[generated], threshold)]
+    for name in KINDS[1:]:
+        report[name] = [int((kinds == name).sum()), _share(out[kinds == name], threshold)]
+    worst = {s: _share(out[photo & (data.source == s)], threshold)
+             for s in np.unique(data.source[photo])}  # fmt: skip
+    report["photographs by source"] = {k: v for k, v in worst.items() if v > 0}
+    beta = _ridge(z, y, w, ridge)
+    weight = np.zeros((len(KINDS), data.x.shape[1]))
+    weight[:, columns] = (beta[:-1] / std[:, None]).T
+    return Scope(weight, beta[-1] - weight[:, columns] @ mean, threshold, report)
+
+
+def _share(values: Floats, threshold: float) -> float:
+    return round(float((values > threshold).mean()), 4)

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from assay_lab.benchmark.metrics import auc  # noqa: E402
+from assay_lab.train.image_features import Stored, look, patch, worn  # noqa: E402
+from assay_lab.train.image_net import SIZE, Features, PictureNet, levels, to_input  # noqa: E402
+from assay_lab.train.image_scope import beyond  # noqa: E402
+from assay_lab.train.images import Head, half_of, pooled, train, weights_of  # noqa: E402
+
+NAMES = ("mean6", "cls6", "mean7", "cls7", "dev7")
+
+
+def stored(n: int = 240, seed: int = 0) -> Stored:
+    """Five parts of four features, of which one tells the classes apart; six sources."""
+    rng = np.random.default_rng(seed)
+    label = np.where(np.arange(n) % 2, "fake", "real")
+    x = rng.normal(size=(n, 20)).astype(np.float32)
+    x[:, 6] += (label == "fake") * 3
+    kind = np.full(n, "photo")
+    source = np.array([f"s{k % 6 if k % 24 else 6}" for k in range(n)])
+    name, use = np.array([f"p{k // 2}" for k in range(n)]), np.full(n, "train")
+    parts = {k: slice(4 * i, 4 * i + 4) for i, k in enumerate(NAMES)}
+    return Stored(x, np.arange(n) % 2, name, kind, label, source, use, parts)
+
+
+def test_classes_weigh_alike_and_sources_by_the_root() -> None:
+    data = stored()
+    w = weights_of(data)
+    assert w[data.fake].sum() == pytest.approx(w[~data.fake].sum())
+    few, many = data.source == "s6", data.source == "s2"
+    assert w[few].sum() / w[many].sum() == pytest.approx(np.sqrt(few.sum() / many.sum()))
+
+
+def test_the_head_is_the_mean_of_its_perceptrons_and_learns() -> None:
+    data, again = stored(), stored(seed=1)
+    head = train(data, 400)
+    assert head.first.weight.shape == (192, 16)
+    with torch.no_grad():
+        scores = head(torch.from_numpy(again.x))[:, 0].numpy()
+        z = (again.x[:, :16] - data.x[:, :16].mean(0)) / (data.x[:, :16].std(0, ddof=1) + 1e-2)
+        hidden = torch.nn.functional.gelu(head.first(torch.from_numpy(z)))
+        by_hand = (hidden @ head.last.weight.T + head.last.bias)[:, 0].numpy()
+    assert scores == pytest.approx(by_hand, abs=1e-4)
+    assert auc(again.fake, scores) > 0.95
+
+
+def test_pooling_is_the_mean_of_each_picture() -> None:
+    scores, first = pooled(np.array(["b", "a", "b", "a"]), np.array([1.0, 2.0, 3.0, 5.0]))
+    assert scores.tolist() == [3.5, 2.0]
+    assert first.tolist() == [1, 0]
+
+
+def test_views_are_a_function_of_their_seed() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (300, 260, 3)).astype(np.uint8)
+    for make in (look, worn, patch):
+        one, two = (make(rgb, np.random.default_rng(7)) for _ in "ab")
+        assert np.array_equal(one, two)
+    assert patch(rgb, np.random.default_rng(1)).shape == (SIZE, SIZE, 3)
+    assert patch(rgb[:90, :400], np.random.default_rng(1)).shape == (SIZE, SIZE, 3)
+
+
+def test_halves_are_stable_and_even() -> None:
+    halves = [half_of(f"s:picture {n}") for n in range(400)]
+    assert halves == [half_of(f"s:picture {n}") for n in range(400)]
+    assert 150 < sum(halves) < 250
+
+
+def test_beyond_compares_with_the_photograph() -> None:
+    found = beyond(np.array([[1.0, 0.2, 0.4], [0.0, 0.7, -1.0]]))
+    assert found.tolist() == pytest.approx([-0.6, 0.7])
+
+
+def test_sixteen_levels_lose_little() -> None:
+    weight = torch.randn(32, 256, generator=torch.Generator().manual_seed(0))
+    codes, step = levels(weight)
+    assert codes.shape == (32, 4, 64)
+    assert int(codes.max()) <= 15
+    assert torch.equal(step.half().float(), step)
+    back = ((codes.float() - 8) * step).reshape(weight.shape)
+    assert float((back - weight).pow(2).mean() / weight.pow(2).mean()) < 0.02
+
+
+def test_four_bits_multiply_as_the_matrix_does(tmp_path: Path) -> None:
+    """The file as stored, run by ONNX Runtime, against the dequantised matrix in numpy."""
+    pytest.importorskip("onnx")
+    from assay_lab.export import four_bits
+    from assay_lab.export.onnx_graph import run_onnx, write_onnx
+
+    net = torch.nn.Sequential(torch.nn.Linear(128, 64), torch.nn.GELU(), torch.nn.Linear(64, 128))
+    matrices = []
+    with torch.no_grad():
+        for layer in (net[0], net[2]):
+            codes, step = levels(layer.weight)
+            layer.weight.copy_(((codes.float() - 8) * step).reshape(layer.weight.shape))
+            matrices.append((codes, step))
+    path, x = tmp_path / "m.onnx", torch.randn(3, 7, 128)
+    write_onnx(net, x, path, ("y",))
+    before = path.stat().st_size
+    assert four_bits.store(path, matrices) == 2
+    assert path.stat().st_size < before / 3
+    with torch.no_grad():
+        assert run_onnx(path, x.numpy())[0] == pytest.approx(net(x).numpy(), abs=1e-4)
+
+
+def test_features_have_the_parts_they_name() -> None:
+    net = Features((1, 2)).eval()
+    x = to_input(torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8))
+    columns = np.arange(8)
+    both = PictureNet(net, Head(columns, 3), Head(columns + 768, 2), torch.nn.Linear(6 * 768, 4))
+    with torch.no_grad():
+        found = net(x)
+        patch_logit, whole, scope = both.eval()(x)
+    assert found.shape == (2, 768 * len(net.parts))
+    assert torch.isfinite(found).all()
+    assert patch_logit.shape == whole.shape == (2,)
+    assert scope.shape == (2, 4)
