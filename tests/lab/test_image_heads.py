@@ -40,7 +40,7 @@ def test_classes_weigh_alike_and_sources_by_the_root() -> None:
 def test_the_head_is_the_mean_of_its_perceptrons_and_learns() -> None:
     data, again = stored(), stored(seed=1)
     head = train(data, 400)
-    assert head.first.weight.shape == (192, 16)
+    assert head.first.weight.shape == (144, 16)
     with torch.no_grad():
         scores = head(torch.from_numpy(again.x))[:, 0].numpy()
         z = (again.x[:, :16] - data.x[:, :16].mean(0)) / (data.x[:, :16].std(0, ddof=1) + 1e-2)

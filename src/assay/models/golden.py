@@ -29,7 +29,9 @@ def seeded_input(recipe: str, seed: int, spec: InputSpec) -> NDArray[np.float32]
     r = np.random.RandomState(seed)
     if recipe == "blocks":
         blocks = r.uniform(-1, 1, (1, 3, 6, 6))
-        x = np.repeat(np.repeat(blocks, spec.height // 6, axis=2), spec.width // 6, axis=3)
+        tall, wide = -(-spec.height // 6), -(-spec.width // 6)
+        x = np.repeat(np.repeat(blocks, tall, axis=2), wide, axis=3)
+        x = x[:, :, : spec.height, : spec.width]
         noise = 0.1 * r.uniform(-1, 1, (1, 3, spec.height, spec.width))
         return np.asarray(x + noise, np.float32)
     if recipe == "hum":

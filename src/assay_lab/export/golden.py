@@ -13,16 +13,17 @@ from assay_lab.export.onnx_graph import run_onnx
 
 RECIPE = (
     "r = numpy.random.RandomState(seed); a = r.uniform(-1, 1, (1, 3, 6, 6)); "
-    "repeat each cell H/6 x W/6 times (numpy.repeat on both axes); add 0.1 * r.uniform(-1, 1, "
-    "(1, 3, H, W)); float32"
+    "repeat each cell ceil(H/6) x ceil(W/6) times (numpy.repeat on both axes), cut to H x W; "
+    "add 0.1 * r.uniform(-1, 1, (1, 3, H, W)); float32"
 )
 
 
 def seeded_input(seed: int, height: int, width: int) -> NDArray[np.float32]:
-    """Coarse blocks with fine noise, ``[1, 3, H, W]`` float32; needs H and W divisible by 6."""
+    """Coarse blocks with fine noise, ``[1, 3, H, W]`` float32."""
     r = np.random.RandomState(seed)
     blocks = r.uniform(-1, 1, (1, 3, 6, 6))
-    x = np.repeat(np.repeat(blocks, height // 6, axis=2), width // 6, axis=3)
+    x = np.repeat(np.repeat(blocks, -(-height // 6), axis=2), -(-width // 6), axis=3)
+    x = x[:, :, :height, :width]
     return (x + 0.1 * r.uniform(-1, 1, (1, 3, height, width))).astype(np.float32)
 
 

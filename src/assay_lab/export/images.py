@@ -69,11 +69,27 @@ def network(
     for what, held in state.items():
         found[what] = Head(columns_of(parts), len(held["first.weight"]))
         found[what].load_state_dict({k: rounded(v) for k, v in held.items()})
-    kinds = nn.Linear(scope.weight.shape[1], len(KINDS))
-    with torch.no_grad():
-        kinds.weight.copy_(torch.from_numpy(scope.weight))
-        kinds.bias.copy_(torch.from_numpy(scope.bias))
+    kinds = Kinds(scope)
     return PictureNet(features, found["native"], found["whole"], kinds).eval(), matrices
+
+
+class Kinds(nn.Module):
+    """The scope head on the features that it uses."""
+
+    used: Tensor
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__()
+        used = np.flatnonzero(scope.weight.any(0))
+        self.register_buffer("used", torch.from_numpy(used))
+        self.layer = nn.Linear(len(used), len(KINDS))
+        with torch.no_grad():
+            self.layer.weight.copy_(torch.from_numpy(scope.weight[:, used]))
+            self.layer.bias.copy_(torch.from_numpy(scope.bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x[:, self.used])
+        return out
 
 
 def rounded(values: Tensor) -> Tensor:

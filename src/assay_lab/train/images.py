@@ -33,7 +33,7 @@ SEEN = ("photo", "painting", "generated", "edit", "reconstruction")
 MATCHED = ("lab_real", "lab_ai")
 """Validation sources of like topics and format."""
 PARTS = ("mean6", "cls6", "mean7", "cls7")
-HIDDEN, SEEDS = 64, 3
+HIDDEN, SEEDS = 48, 3
 STEPS = {"whole": 600, "native": 800}
 
 

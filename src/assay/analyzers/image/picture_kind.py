@@ -37,7 +37,7 @@ def beyond(scope: NDArray[np.floating]) -> float:
 def no_photograph(scope: NDArray[np.floating], model: Card) -> tuple[str, str] | None:
     """Code and sentence when the picture is gated, else None.
 
-    The threshold in the card gates one photograph in 200 of sources left out in training.
+    The threshold in the card gates one photograph in 100 of sources left out in training.
     """
     if beyond(scope) <= model.gates["scope_threshold"]:
         return None
