@@ -46,6 +46,8 @@ from assay_lab.export.card import dumps
 Sound = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
+OPEN_TEST = "On the open test"
+
 CORRUPTIONS: dict[str, Callable[[Sound, np.random.Generator], Sound]] = {
     "none": lambda x, _: x,
     "telephone": lambda x, _: telephone(x),
@@ -284,12 +286,29 @@ def card_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def limit(document: dict[str, Any]) -> str:
+    """What the open test says about the point, as a sentence for the card."""
+    plain, *others = document["overall"]
+    flagged = ", ".join(
+        f"{100 * r['flagged_real_at_point']:.0f} % ({r['corruption']})" for r in others
+    )
+    unseen = document["systems_never_trained_on"]
+    return (
+        f"{OPEN_TEST} the 1 % point flagged {100 * plain['flagged_real_at_point']:.1f} % of "
+        f"{plain['real']} real clips" + (f", and {flagged} after corruption" if flagged else "")
+        + f"; it caught {100 * plain['flagged_fake_at_point']:.0f} % of the fakes, "
+        f"{100 * unseen['flagged_fake_at_point']:.0f} % of those from systems never trained on."
+    )  # fmt: skip
+
+
 def add_to_card(folder: Path, document: dict[str, Any]) -> None:
-    """Replace the test rows of ``folder/card.toml``."""
+    """Replace the test rows of ``folder/card.toml`` and its first limit."""
     path = folder / "card.toml"
     card = tomllib.loads(path.read_text(encoding="utf-8"))
     kept = [m for m in card["metrics"] if m["set"] != "test"]
     card["metrics"] = kept + rounded(card_rows(document))
+    sentences = [t for t in card["limits"]["sentences"] if not t.startswith(OPEN_TEST)]
+    card["limits"]["sentences"] = [limit(document), *sentences]
     path.write_text(dumps(card), encoding="utf-8")
 
 
