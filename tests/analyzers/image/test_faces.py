@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from assay.analyzers.checks import check_analyzer, check_answer
-from assay.analyzers.image import face_scoring
+from assay.analyzers.image import face_scoring, picture_kind
 from assay.analyzers.image.face_detection import DetectedFace
 from assay.analyzers.image.faces import Faces
 from assay.errors import ModelError
@@ -58,6 +58,7 @@ def brightness(monkeypatch: pytest.MonkeyPatch) -> Card:
 
     monkeypatch.setattr(face_scoring, "installed", lambda: card)
     monkeypatch.setattr(face_scoring, "score", score)
+    monkeypatch.setattr(picture_kind, "drawn", lambda pixels: None)
     return card
 
 
@@ -108,6 +109,24 @@ def test_small_face_is_not_judged(photograph: Load, picture: Make, brightness: C
     assert finding.data["not_applicable"] == "face_too_small"
     assert finding.raw_score is None
     assert finding.claim is Claim.NEUTRAL
+
+
+def test_painted_faces_are_not_judged(
+    photograph: Load, picture: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture_kind, "drawn", lambda pixels: "The picture looks like a painting")
+    answer = Faces().analyze(picture(photograph("astronaut")))
+    assert isinstance(answer, NotApplicable)
+    assert answer.code == "no_photograph"
+    assert answer.question is Question.FACE_MANIPULATION
+    assert answer.reason.startswith("The picture looks like a painting;")
+
+
+@pytest.mark.skipif(picture_kind.MODEL not in available(), reason="the network is not installed")
+def test_photographs_are_not_taken_for_drawings(photograph: Load) -> None:
+    for name in ("astronaut", "chelsea", "coffee"):
+        assert picture_kind.drawn(photograph(name)) is None
+        assert picture_kind.drawn(photograph(name)[::8, ::8]) is None  # too small to say
 
 
 def test_no_face_needs_no_network(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 
-from assay.analyzers.image import face_detection, face_quality, face_scoring
+from assay.analyzers.image import face_detection, face_quality, face_scoring, picture_kind
 from assay.analyzers.image.face_detection import DetectedFace
 from assay.analyzers.protocol import AnalyzerInfo, Answer
 from assay.findings import Claim, Finding, Json, Kind, NotApplicable, Question, Where
@@ -19,16 +19,18 @@ _LEAST_SIZE = 48.0  # px, when the card states none
 
 _INFO = AnalyzerInfo(
     name="image.faces",
-    version=1,
+    version=2,
     question="Is a face in the picture swapped, reenacted, retouched into another or generated?",
     media=frozenset({MediaKind.IMAGE}),
     source="Network of the model card; detection: Deng et al., RetinaFace, CVPR 2020",
     limitations=(
         *face_scoring.LIMITS,
         f"At most {_MOST_FACES} faces of a picture are judged, the largest first.",
+        "Faces in drawings, paintings and renders are not judged where these are recognised; "
+        "statues and masks are not recognised.",
     ),
     bears_on=frozenset({Question.FACE_MANIPULATION}),
-    models=(face_detection.MODEL, face_scoring.MODEL),
+    models=(face_detection.MODEL, face_scoring.MODEL, picture_kind.MODEL),
 )
 
 
@@ -43,7 +45,8 @@ class Faces:
         """See :class:`assay.analyzers.protocol.Analyzer`.
 
         Raises:
-            ModelError: the detector or the face network is missing or altered.
+            ModelError: the detector, the face network or that of the picture's kind is missing
+                or altered.
         """
         assert isinstance(media, Image)
         found = face_detection.detect_faces(media.pixels)
@@ -51,6 +54,13 @@ class Faces:
             return NotApplicable(
                 code="no_face",
                 reason="No face was found in the picture.",
+                question=Question.FACE_MANIPULATION,
+            )
+        drawn = picture_kind.drawn(media.pixels)
+        if drawn is not None:
+            return NotApplicable(
+                code="no_photograph",
+                reason=f"{drawn}; faces are judged in photographs and films only.",
                 question=Question.FACE_MANIPULATION,
             )
         model = face_scoring.installed()

@@ -12,9 +12,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.models import Card
+from assay.models import Card, card, prepare
+from assay.models.runtime import run
 
-__all__ = ["beyond", "no_photograph"]
+__all__ = ["MODEL", "beyond", "drawn", "no_photograph"]
+
+MODEL = "image-v2"
+_DRAWN = frozenset({"drawing", "painting", "render"})
 
 _REASONS: Mapping[str, str] = {
     "drawing": "The picture looks drawn, like a cartoon or an illustration",
@@ -44,3 +48,21 @@ def no_photograph(scope: NDArray[np.floating], model: Card) -> tuple[str, str] |
     kinds = model.outputs["scope_kinds"].split()
     kind = kinds[1 + int(np.argmax(scope[1:]))]
     return kind, f"{_REASONS[kind]}; generated pictures can only be told from photographs."
+
+
+def drawn(pixels: NDArray[np.uint8]) -> str | None:
+    """Why RGB ``pixels`` [h, w, 3] as a whole look drawn, painted or rendered, else None.
+
+    Pictures too small for the network are let pass.
+
+    Raises:
+        ModelError: the network is missing or altered.
+    """
+    model = card(MODEL)
+    if min(pixels.shape[:2]) < model.gates["min_side_px"]:
+        return None
+    whole = prepare.whole_picture(pixels, model.input.height)
+    tensor = prepare.picture_tensor(whole[None], model.input)
+    scope = run(model.key, {model.input.name: tensor})[model.outputs["scope"]][0]
+    outside = no_photograph(scope, model)
+    return _REASONS[outside[0]] if outside is not None and outside[0] in _DRAWN else None

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from assay.analyzers.image import picture_scope
 from assay.analyzers.image.patches import native_patches
-from assay.analyzers.image.picture_kind import beyond, no_photograph
+from assay.analyzers.image.picture_kind import MODEL, beyond, no_photograph
 from assay.analyzers.protocol import AnalyzerInfo, Answer
 from assay.findings import Claim, Finding, Grid, Kind, NotApplicable, Question
 from assay.media import Image, Media, MediaKind
@@ -18,7 +18,6 @@ from assay.models.runtime import run
 
 __all__ = ["MODEL", "Answers", "SyntheticImage", "installed", "look", "mix"]
 
-MODEL = "image-v2"
 _LEAST_SIDE = 128  # px, when the card states none
 
 LIMITS = (
