@@ -7,10 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from assay.analyzers.image.picture_kind import beyond  # noqa: E402
 from assay_lab.benchmark.metrics import auc  # noqa: E402
 from assay_lab.train.image_features import Stored, look, patch, worn  # noqa: E402
 from assay_lab.train.image_net import SIZE, Features, PictureNet, levels, to_input  # noqa: E402
-from assay_lab.train.image_scope import beyond  # noqa: E402
 from assay_lab.train.images import Head, half_of, pooled, train, weights_of  # noqa: E402
 
 NAMES = ("mean6", "cls6", "mean7", "cls7", "dev7")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.models import InputSpec, golden
 from assay_lab.export.onnx_graph import run_onnx
 
 RECIPE = (
@@ -20,11 +21,7 @@ RECIPE = (
 
 def seeded_input(seed: int, height: int, width: int) -> NDArray[np.float32]:
     """Coarse blocks with fine noise, ``[1, 3, H, W]`` float32."""
-    r = np.random.RandomState(seed)
-    blocks = r.uniform(-1, 1, (1, 3, 6, 6))
-    x = np.repeat(np.repeat(blocks, -(-height // 6), axis=2), -(-width // 6), axis=3)
-    x = x[:, :, :height, :width]
-    return (x + 0.1 * r.uniform(-1, 1, (1, 3, height, width))).astype(np.float32)
+    return golden.seeded_input("blocks", seed, InputSpec(height=height, width=width))
 
 
 def write_golden(model: Path, name: str, height: int, width: int, path: Path) -> None:

@@ -36,8 +36,8 @@ from assay_lab.export import four_bits
 from assay_lab.export.card import dumps
 from assay_lab.export.golden import RECIPE, seeded_input
 from assay_lab.export.onnx_graph import check_parity, run_onnx, sha256, write_onnx
-from assay_lab.train.image_features import TAPS, read
-from assay_lab.train.image_net import MEAN, SIZE, STD, WIDTH, Features, PictureNet, load_tower
+from assay_lab.train.image_features import TAPS, read, slices
+from assay_lab.train.image_net import MEAN, SIZE, STD, Features, PictureNet, load_tower
 from assay_lab.train.image_scope import KINDS, Scope, fit_scope
 from assay_lab.train.images import Head, columns_of, grade, half_of, pooled
 
@@ -64,10 +64,9 @@ def network(
     features = Features(TAPS)
     matrices = load_tower(features, weights)
     state = torch.load(heads, map_location="cpu", weights_only=True)
-    parts = {n: slice(k * WIDTH, (k + 1) * WIDTH) for k, n in enumerate(features.parts)}
-    found = {}
+    columns, found = columns_of(slices(features.parts)), {}
     for what, held in state.items():
-        found[what] = Head(columns_of(parts), len(held["first.weight"]))
+        found[what] = Head(columns, len(held["first.weight"]))
         found[what].load_state_dict({k: rounded(v) for k, v in held.items()})
     kinds = Kinds(scope)
     return PictureNet(features, found["native"], found["whole"], kinds).eval(), matrices

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,9 +73,13 @@ def read(path: Path, cache: Cache) -> Stored:
     known = [rows[str(k)] for k in held["sha256"][at]]
     fields = ([getattr(r, f) for r in known] for f in ("kind", "label", "source", "use"))
     name = np.array([f"{r.source}:{r.name}" for r in known])
-    parts = {n: slice(k * WIDTH, (k + 1) * WIDTH) for k, n in enumerate(held["parts"].tolist())}
     return Stored(held["x"][at].astype(np.float32), held["view"][at].astype(np.int64), name,
-                  *(np.array(f) for f in fields), parts)  # fmt: skip
+                  *(np.array(f) for f in fields), slices(held["parts"].tolist()))  # fmt: skip
+
+
+def slices(parts: Iterable[str]) -> dict[str, slice]:
+    """Where the named parts stand in a vector of features."""
+    return {n: slice(k * WIDTH, (k + 1) * WIDTH) for k, n in enumerate(parts)}
 
 
 def worn(rgb: Image, rng: Rng) -> Image:

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.analyzers.image.picture_kind import beyond
 from assay_lab.data.images import keep_order
 from assay_lab.train.image_features import Stored
+from assay_lab.train.images import columns_of, root_weights
 
 Floats = NDArray[np.float64]
 Strings = NDArray[np.str_]
@@ -31,11 +33,6 @@ class Scope(NamedTuple):
     report: dict[str, Any]
 
 
-def beyond(scores: Floats) -> Floats:
-    """How much more something else than a photograph, ``[n]``, from scores ``[n, kinds]``."""
-    return np.asarray(scores[:, 1:].max(1) - scores[:, 0], np.float64)
-
-
 def kinds_of(data: Stored) -> Strings:
     """The kind of each picture, photographs and generated ones alike "photograph"."""
     return np.where(np.isin(data.kind, KINDS), data.kind, "photograph")
@@ -44,13 +41,7 @@ def kinds_of(data: Stored) -> Strings:
 def _weights(data: Stored, kinds: Strings) -> Floats:
     """Every kind alike, real and generated photographs too, and sources by the root of size."""
     names = np.char.add(kinds, np.where(kinds == "photograph", data.label, ""))
-    w = np.zeros(len(kinds))
-    for name in np.unique(names):
-        at = names == name
-        _, index, count = np.unique(data.source[at], return_inverse=True, return_counts=True)
-        each = 1 / np.sqrt(count[index])
-        w[at] = each / each.sum()
-    return w / w.mean()
+    return root_weights(names, data.source)
 
 
 def _ridge(z: Floats, y: Floats, w: Floats, ridge: float) -> Floats:
@@ -62,7 +53,7 @@ def _ridge(z: Floats, y: Floats, w: Floats, ridge: float) -> Floats:
 
 def fit_scope(data: Stored, parts: tuple[str, ...], ridge: float = 0.05) -> Scope:
     """Fit on all; the threshold gates ``GATED`` of the photographs of sources left out."""
-    columns = np.concatenate([np.arange(data.x.shape[1])[data.parts[n]] for n in parts])
+    columns = columns_of(data.parts, parts)
     x = data.x[:, columns].astype(np.float64)
     mean, std = x.mean(0), x.std(0) + 1e-2
     z, kinds = (x - mean) / std, kinds_of(data)

@@ -42,15 +42,20 @@ def half_of(name: str) -> int:
     return int(keep_order("half " + name.partition(":")[2])[:6], 16) % 2
 
 
-def weights_of(data: Stored) -> Floats:
-    """Both classes alike; inside a class sources by the root of their size."""
-    w = np.zeros(len(data.x))
-    for which in ("real", "fake"):
-        mine = data.label == which
-        _, index, count = np.unique(data.source[mine], return_inverse=True, return_counts=True)
+def root_weights(group: Strings, source: Strings) -> Floats:
+    """Weights of mean 1: all groups alike, inside a group sources by the root of their size."""
+    w = np.zeros(len(group))
+    for name in np.unique(group):
+        mine = group == name
+        _, index, count = np.unique(source[mine], return_inverse=True, return_counts=True)
         each = 1 / np.sqrt(count[index])
         w[mine] = each / each.sum()
-    return np.asarray(w / w.sum() * len(w), np.float64)
+    return np.asarray(w / w.mean(), np.float64)
+
+
+def weights_of(data: Stored) -> Floats:
+    """Both classes alike; inside a class sources by the root of their size."""
+    return root_weights(data.label, data.source)
 
 
 class Head(nn.Module):
@@ -73,9 +78,9 @@ class Head(nn.Module):
         return out
 
 
-def columns_of(parts: dict[str, slice]) -> NDArray[np.int64]:
-    """Columns of ``PARTS`` in the stored features."""
-    return np.concatenate([np.arange(parts[n].start, parts[n].stop) for n in PARTS])
+def columns_of(parts: dict[str, slice], names: tuple[str, ...] = PARTS) -> NDArray[np.int64]:
+    """Columns of the named parts in the stored features."""
+    return np.concatenate([np.arange(parts[n].start, parts[n].stop) for n in names])
 
 
 def train(data: Stored, steps: int) -> Head:

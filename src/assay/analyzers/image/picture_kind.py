@@ -30,12 +30,12 @@ _REASONS: Mapping[str, str] = {
 }
 
 
-def beyond(scope: NDArray[np.floating]) -> float:
-    """How much more like anything else than like a photograph; ``scope`` [kinds] of the whole.
+def beyond(scope: NDArray[np.floating]) -> NDArray[np.floating]:
+    """How much more like anything else than like a photograph, ``[...]``.
 
-    The first kind is the photograph.
+    ``scope`` [..., kinds] of whole pictures; the first kind is the photograph.
     """
-    return float(np.max(scope[1:]) - scope[0])
+    return np.asarray(scope[..., 1:].max(-1) - scope[..., 0])
 
 
 def no_photograph(scope: NDArray[np.floating], model: Card) -> tuple[str, str] | None:

@@ -111,7 +111,7 @@ class SyntheticImage:
                     "patch_scores": [round(float(v), 4) for v in logits],
                     "flat_share": round(statistics.flat, 4),
                     "distinct_colours": statistics.colours,
-                    "unlike_a_photograph": round(beyond(seen.kinds), 4),
+                    "unlike_a_photograph": round(float(beyond(seen.kinds)), 4),
                 },
             ),
         )
