@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,17 @@ torch = pytest.importorskip("torch")
 
 from assay.analyzers.image.picture_kind import beyond  # noqa: E402
 from assay_lab.benchmark.metrics import auc  # noqa: E402
+from assay_lab.train.image_attribution import family_of, fit_attribution  # noqa: E402
 from assay_lab.train.image_features import Stored, look, patch, worn  # noqa: E402
-from assay_lab.train.image_net import SIZE, Features, PictureNet, levels, to_input  # noqa: E402
+from assay_lab.train.image_known import remember  # noqa: E402
+from assay_lab.train.image_net import (  # noqa: E402
+    SIZE,
+    Features,
+    Known,
+    PictureNet,
+    levels,
+    to_input,
+)
 from assay_lab.train.images import Head, half_of, pooled, train, weights_of  # noqa: E402
 
 NAMES = ("mean6", "cls6", "mean7", "cls7", "dev7")
@@ -112,11 +122,87 @@ def test_features_have_the_parts_they_name() -> None:
     net = Features((1, 2)).eval()
     x = to_input(torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8))
     columns = np.arange(8)
-    both = PictureNet(net, Head(columns, 3), Head(columns + 768, 2), torch.nn.Linear(6 * 768, 4))
+    known = Known(
+        torch.arange(3), torch.eye(3), torch.zeros(3),
+        torch.randint(-9, 9, (20, 3), dtype=torch.int8), torch.ones(20, dtype=torch.uint8),
+    )  # fmt: skip
+    both = PictureNet(
+        net, Head(columns, 3), Head(columns + 768, 2), torch.nn.Linear(6 * 768, 4),
+        torch.nn.Linear(6 * 768, 5), known,
+    )  # fmt: skip
     with torch.no_grad():
         found = net(x)
-        patch_logit, whole, scope = both.eval()(x)
+        patch_logit, whole, scope, family, distance, neighbours = both.eval()(x)
     assert found.shape == (2, 768 * len(net.parts))
     assert torch.isfinite(found).all()
     assert patch_logit.shape == whole.shape == (2,)
     assert scope.shape == (2, 4)
+    assert family.shape == (2, 5)
+    assert distance.shape == (2,)
+    assert neighbours.tolist() == [1.0, 1.0]
+
+
+def test_known_pictures_are_found_as_scikit_learn_finds_them() -> None:
+    neighbors = pytest.importorskip("sklearn.neighbors")
+    data = stored()
+    data = replace(data, x=np.tile(data.x, (1, 200)), parts={"cls7": slice(0, 768)})
+    found = remember(data)
+    memory, rng = found.memory, np.random.default_rng(3)
+    x = (data.x[:9] + rng.normal(size=(9, data.x.shape[1])) * 0.1).astype(np.float32)
+    with torch.no_grad():
+        distance, generated = memory(torch.from_numpy(x))
+        y = x[:, memory.columns.numpy()] @ memory.projection.numpy() + memory.shift.numpy()
+    apart, at = neighbors.NearestNeighbors(n_neighbors=10).fit(memory.memory.numpy()).kneighbors(y)
+    assert distance.numpy() == pytest.approx(apart.mean(1), rel=1e-3)
+    assert generated.numpy() == pytest.approx(memory.generated.numpy()[at].mean(1))
+    assert found.pictures == (data.view == 0).sum()
+    assert list(found.distance) == sorted(found.distance)
+
+
+def test_a_family_is_named_from_where_it_was_right() -> None:
+    rng = np.random.default_rng(0)
+    n = 600
+    family = np.array(["FLUX", "StyleGAN", ""])[np.arange(n) % 3]
+    x = rng.normal(size=(n, 16)).astype(np.float32)
+    x[:, 2] += 6 * (family == "FLUX")
+    parts = {k: slice(4 * i, 4 * i + 4) for i, k in enumerate(("mean6", "cls6", "mean7", "cls7"))}
+    data = replace(stored(n), x=x, parts=parts)
+    sites = np.array([f"site {k // 3 % 9}" for k in range(n)])
+    found = fit_attribution(data, family, sites)
+    least = dict(zip(found.names, found.least, strict=True))
+    assert least["FLUX"] < 1
+    assert found.report["FLUX"]["right"] >= 0.85
+    assert found.report["FLUX"]["found"] > 0.9
+    assert least["StyleGAN"] == least["Midjourney"] == np.inf
+    assert found.report["other_named"] < 0.1
+
+
+def test_generators_are_put_into_families_by_name() -> None:
+    names = {
+        "Midjourney v6": "Midjourney",
+        "v1-5-pruned-emaonly": "Stable Diffusion 1, 2 or XL",
+        "sd3.5_large": "",
+        "FLUX.1-dev": "FLUX",
+        "Gemini 2.5 Flash Image (Nano Banana)": "GPT image or Gemini",
+        "unknown (game, likely FLUX)": "?",
+        "Kandinsky 3": "",
+    }
+    assert {n: family_of(n) for n in names} == names
+
+
+def test_eight_bits_and_whole_numbers_come_back(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    from assay_lab.export import four_bits
+    from assay_lab.export.onnx_graph import run_onnx, write_onnx
+
+    layer = torch.nn.Linear(96, 64)
+    codes, step = four_bits.eight_bits(layer.weight.detach())
+    with torch.no_grad():
+        assert float((codes.float() * step - layer.weight).abs().max()) <= float(step.max())
+        layer.weight.copy_(codes.float() * step)
+    path, x = tmp_path / "m.onnx", torch.randn(5, 96)
+    write_onnx(layer, x, path, ("y",))
+    assert four_bits.store(path, (), [(codes, step)]) == 1
+    assert path.stat().st_size < 64 * 96 * 2
+    with torch.no_grad():
+        assert run_onnx(path, x.numpy())[0] == pytest.approx(layer(x).numpy(), abs=1e-5)

@@ -110,7 +110,7 @@ def test_recipe_from_mirror_to_cache(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("gen", "a/b", "MIT", "fake", "generated", "G1", r"^(fake.*|banned)\.png$"),
         ("lab_ai", "a/b", "MIT", "fake", "generated", "G2", r"^held\.png$"),
         ("gone", "c/d", "MIT", "real", "photo", "", r".*"),
-        ("gem", "a/b", "MIT", "fake", "generated", "Gemini 9", r".*"),
+        ("grk", "a/b", "MIT", "fake", "generated", "Grok 9", r".*"),
     ]
     with (shared / "corpora/image_sources.tsv").open("w", newline="") as out:
         csv.writer(out, delimiter="\t").writerows([columns, *rows])

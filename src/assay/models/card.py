@@ -10,10 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from assay.errors import ModelError
 from assay.findings import ModelRef
 
-__all__ = ["Calibration", "Card", "InputSpec", "Metric", "OperatingPoints", "read_card"]
+__all__ = [
+    "Calibration",
+    "Card",
+    "Familiarity",
+    "Family",
+    "InputSpec",
+    "Metric",
+    "OperatingPoints",
+    "read_card",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +115,42 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """A family of generators that the network has an output for, in their order.
+
+    ``least``: the output from which up it is named; ``None``: never, it was not told well
+    enough from the others on sources left out.
+    """
+
+    name: str
+    least: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Familiarity:
+    """How far pictures lie from the known ones of other sources: the ``share`` of known
+    photographs, in 0..1, that lie nearer than ``distance``; both rise.
+
+    ``pictures`` are known, a share ``generated`` of them generated.
+    """
+
+    distance: tuple[float, ...]
+    share: tuple[float, ...]
+    pictures: int
+    generated: float
+
+    def __post_init__(self) -> None:
+        if len(self.distance) != len(self.share) or len(self.distance) < 2:
+            raise ValueError("familiarity needs at least two distances")
+        if any(b <= a for a, b in zip(self.distance, self.distance[1:], strict=False)):
+            raise ValueError("distances must increase")
+
+    def __call__(self, distance: float) -> float:
+        """Share of the known photographs that lie nearer to known ones than ``distance``."""
+        return float(np.interp(distance, self.distance, self.share))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
     """A model's card. ``file`` is empty for a calibration without a network."""
 
@@ -127,6 +174,8 @@ class Card:
     data: tuple[Mapping[str, Any], ...]
     limits: tuple[str, ...]
     folder: Path = field(compare=False)
+    families: tuple[Family, ...] = ()
+    familiarity: Familiarity | None = None
 
     @property
     def key(self) -> str:
@@ -185,6 +234,8 @@ def read_card(folder: Path) -> Card:
             gates={k: float(v) for k, v in raw.get("gates", {}).items()},
             calibration=_calibration(raw.get("calibration")),
             points=_points(raw.get("operating_points")),
+            families=tuple(Family(**_known(Family, f)) for f in raw.get("families", ())),
+            familiarity=_familiarity(raw.get("familiarity")),
             metrics=tuple(Metric(**_known(Metric, m)) for m in raw.get("metrics", ())),
             data=tuple(raw.get("data", ())),
             limits=tuple(raw.get("limits", {}).get("sentences", ())),
@@ -222,3 +273,7 @@ def _calibration(raw: Mapping[str, Any] | None) -> Calibration | None:
 
 def _points(raw: Mapping[str, Any] | None) -> OperatingPoints | None:
     return None if raw is None else OperatingPoints(**_known(OperatingPoints, raw))
+
+
+def _familiarity(raw: Mapping[str, Any] | None) -> Familiarity | None:
+    return None if raw is None else Familiarity(**_known(Familiarity, raw))

@@ -1,14 +1,15 @@
 """The open picture test, scored with the shipped model, patches and pooling.
 
     python -m assay_lab.benchmark.images --test DIR/images/test --cache DIR \
-        --out benchmarks/image-v2.json [--card]
+        --out benchmarks/image-v3.json [--card]
 
 Writes AUC with bootstrap intervals, TPR at 1 % FPR, EER, calibration error and the share of
 real pictures flagged at the card's 1 % point: as a whole, for pictures of a long side of
 at least 480 px, for each family of generators (against all real pictures) and for each real
 source; plain, JPEG 70 and half size; beside a nuisance-only baseline fitted on training
 views. Pictures that the product would not judge are scored all the same and counted.
-Nothing is chosen here.
+Which family of generators a picture would be named after is counted too. Nothing is chosen
+here.
 """
 
 from __future__ import annotations
@@ -60,6 +61,23 @@ def family(item: dict[str, str], count: Counter[str]) -> str:
     return item["generator"] if big else f"{item['source']} (others)"
 
 
+def named(items: list[dict[str, str]], said: list[str]) -> dict[str, int]:
+    """How many pictures are named after a family of generators, and how many rightly."""
+    from assay_lab.train.image_attribution import FAMILIES, family_of
+
+    fakes = [(family_of(i["generator"]), s)
+             for i, s in zip(items, said, strict=True) if i["label"] == "fake"]  # fmt: skip
+    known = [(f, s) for f, s in fakes if f in FAMILIES]
+    other = [s for f, s in fakes if f not in FAMILIES]
+    return {
+        "of_a_known_family": len(known),
+        "of_these_named": sum(bool(s) for _, s in known),
+        "of_these_rightly": sum(s == f for f, s in known),
+        "of_another_or_unknown": len(other),
+        "of_these_wrongly_named": sum(bool(s) for s in other),
+    }
+
+
 def main(argv: list[str] | None = None) -> None:
     """Command line of the benchmark."""
     from assay_lab.export.images import VERSIONS, version
@@ -81,6 +99,8 @@ def main(argv: list[str] | None = None) -> None:
     written: list[list[str]] = []
     numbers: list[Floats] = []
     unjudged: Counter[str] = Counter()
+    said: list[str] = []
+    strange: list[float] = []
     spent: list[float] = []
     for how in VERSIONS:
         values = []
@@ -96,6 +116,8 @@ def main(argv: list[str] | None = None) -> None:
             spent.append(time.perf_counter() - began)
             written.append([item["path"], how, f"{values[-1]:.5f}"])
             if how == "none":
+                said.append(seen.like.family)
+                strange.append(seen.like.ood_score)
                 numbers.append(describe(patches.pixels[len(patches.pixels) // 2]))
                 outside = picture_scope.out_of_scope(picture_scope.measure(rgb)) or no_photograph(
                     seen.kinds, card
@@ -129,6 +151,11 @@ def main(argv: list[str] | None = None) -> None:
         test={"manifest_rows": len(items), "not_judged_by_the_product": dict(unjudged)},
         seconds_a_picture={
             "median": round(float(np.median(spent)), 3), "note": "on a machine shared with others"
+        },
+        family_of_generators=named(items, said),
+        ood_score_median={
+            k: round(float(np.median(np.array(strange)[truth == v])), 3)
+            for k, v in (("real", 0), ("fake", 1))
         },
         nuisance_only=nuisance,
     )  # fmt: skip

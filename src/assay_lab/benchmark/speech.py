@@ -110,8 +110,12 @@ def load(folder: Path) -> list[Clip]:
     return clips
 
 
-def systems_of(cache: Path) -> frozenset[str]:
-    """Names of the systems in a speech cache."""
+def systems_of(caches: list[Path]) -> frozenset[str]:
+    """Names of the systems in speech caches."""
+    return frozenset[str]().union(*(_systems(folder) for folder in caches))
+
+
+def _systems(cache: Path) -> frozenset[str]:
     with open(cache / "manifest.csv", newline="", encoding="utf-8") as file:
         return frozenset(r["system"] for r in csv.DictReader(file) if r["label"] == "fake")
 
@@ -327,7 +331,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure a speech model on the test pack.")
     parser.add_argument("--pack", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True, help="model folder")
-    parser.add_argument("--cache", type=Path, help="training cache, for the names of its systems")
+    parser.add_argument(
+        "--cache", type=Path, action="append", default=[], help="training caches, for their systems"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--card", action="store_true", help="write the rows into the card too")
     parser.add_argument("--corruptions", default=",".join(CORRUPTIONS), help="comma-separated")
@@ -336,7 +342,7 @@ def main() -> None:
     scorer = Scorer(args.model / read_card(args.model).file)
     document = measure(
         scorer, args.model, load(args.pack / "test"), load(args.pack / "train"), names,
-        systems_of(args.cache) if args.cache else frozenset(),
+        systems_of(args.cache),
     )  # fmt: skip
     document["command"] = (
         "python -m assay_lab.benchmark.speech --pack <data>/speech "

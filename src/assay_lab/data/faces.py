@@ -16,17 +16,15 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from assay.analyzers.image.face_detection import detect_faces
 from assay_lab.data.cache import CacheWriter
+from assay_lab.data.face_crops import LEAST_BOX, Face, cut, decode, find_faces
+from assay_lab.data.face_sources import add_pages
 from assay_lab.data.gitmirror import AbsentBlob, GitMirror
-
-Image = NDArray[np.uint8]
+from assay_lab.data.images import MORE, keep_order
 
 HELD_OUT = frozenset(
     {
@@ -37,65 +35,12 @@ HELD_OUT = frozenset(
 PICTURES = (
     *("sg3", "sg2lora", "lab_", "mjprofile", "freestylefly", "evolink", "wanghao", "songguo"),
     *("wyrde", "ltdrdata", "jcraigk", "tt_coco", "tt_openimages", "kau_"),
+    *("mu4dian", "teen_", "truman", "held_truman", "held_forreal", "seegma", "agegan", "sg2_lucid"),
+    *("held_r3gan", "breakinferno", "portrait0", "aihuman", "paladinos_small", "rodeback"),
 )
 """Beginnings of the names of listed sources in whose pictures faces are looked for."""
-STORED_MARGIN = 1.5  # picture kept around a detector box, in sides of the box
-STORED_SIDE = 320
-LEAST_BOX = 72
-
-
-class Face(NamedTuple):
-    """A detector's answer in pixels: box x0 y0 x1 y1, five points as 10 numbers, score."""
-
-    box: tuple[float, float, float, float]
-    points: tuple[float, ...]
-    score: float
-
-
-def find_faces(rgb: Image, *, least: float = 0.7, fine: bool = False) -> list[Face]:
-    """The product's own detector: boxes and points in pixels of ``rgb``, largest first."""
-    return [
-        Face(
-            (f.box[0], f.box[1], f.box[0] + f.box[2], f.box[1] + f.box[3]),
-            tuple(float(v) for v in f.landmarks.ravel()),
-            f.score,
-        )
-        for f in detect_faces(rgb, min_score=least, fine=fine)
-    ]
-
-
-def decode(data: bytes) -> Image | None:
-    """RGB pixels, or None when the bytes are no picture that OpenCV reads."""
-    if not data:  # which OpenCV takes for an error of the caller
-        return None
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    return None if bgr is None else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8)
-
-
-def cut(rgb: Image, face: Face) -> tuple[bytes, list[float], list[float]]:
-    """Square around the face, at most STORED_SIDE px, as JPEG 95 4:4:4; box and points in it."""
-    x0, y0, x1, y1 = face.box
-    side = STORED_MARGIN * max(x1 - x0, y1 - y0)
-    h, w = rgb.shape[:2]
-    side = min(side, h, w)
-    left = float(np.clip((x0 + x1 - side) / 2, 0, w - side))
-    top = float(np.clip((y0 + y1 - side) / 2, 0, h - side))
-    a, b, s = round(left), round(top), int(side)
-    piece: Any = rgb[b : b + s, a : a + s]
-    scale = min(1.0, STORED_SIDE / s)
-    if scale < 1:
-        piece = cv2.resize(piece, (STORED_SIDE, STORED_SIDE), interpolation=cv2.INTER_AREA)
-    shift = np.array([a, b])
-    box = (np.array(face.box).reshape(2, 2) - shift) * scale
-    points = (np.array(face.points).reshape(-1, 2) - shift) * scale
-    ok, data = cv2.imencode(
-        ".jpg",
-        cv2.cvtColor(piece, cv2.COLOR_RGB2BGR),
-        [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111],
-    )
-    if not ok:
-        raise ValueError("cannot encode")
-    return data.tobytes(), list(box.ravel()), list(points.ravel())
+MOST = "200"
+"""Pictures of one source of our own table, at most."""
 
 
 def _use(key: str, share: float = 0.1) -> str:
@@ -227,9 +172,10 @@ def add_expressions(out: CacheWriter, git_dir: Path, count: int = 3000) -> None:
 
 def _picture_specs(shared: Path, wanted: tuple[str, ...]) -> Iterator[dict[str, str]]:
     """Rows of the picture table, and the listed ImageNet samples as one more."""
-    for spec in _rows(shared / "corpora" / "image_sources.tsv", "\t"):
-        if spec["source"].startswith(wanted) and spec["label"] in ("real", "fake"):
-            yield spec
+    for table, most in ((shared / "corpora" / "image_sources.tsv", ""), (MORE, MOST)):
+        for spec in _rows(table, "\t"):
+            if spec["source"].startswith(wanted) and spec["label"] in ("real", "fake"):
+                yield {**spec, "most": most}
     photos = "EliSchwartz/imagenet-sample-images"
     listed = _rows(shared / "corpora" / "photos_train.csv")
     files = [re.escape(r["file"]) for r in listed if r["repository"] == photos]
@@ -260,11 +206,14 @@ def add_pictures(
         source = spec["source"]
         for family in ("songguo", "wyrde", "ltdrdata"):
             source = family if source.startswith(family) else source
+        held = source in HELD_OUT or source.startswith("held_")
         pattern = re.compile(spec["pattern"])
         with GitMirror(git_dir) as mirror:
             names = [
                 n for n in mirror.names if pattern.search(n) and (spec["source"], n) not in barred
             ]
+            if spec.get("most"):
+                names = sorted(names, key=keep_order)[: int(spec["most"])]
             found = map(_pieces, _contents(mirror, names))
             for name, pieces in zip(names, found, strict=True):
                 for i, (data, box, points) in enumerate(pieces):
@@ -277,7 +226,7 @@ def add_pictures(
                         source=source,
                         licence=spec["licence"],
                         group=f"{source}:{name}",
-                        use="validation" if source in HELD_OUT else "train",
+                        use="validation" if held else "train",
                         box=box,
                         points=points,
                     )
@@ -333,6 +282,7 @@ def main(argv: list[str] | None = None) -> None:
     missing = add_pictures(out, a.shared, a.mirrors, PICTURES)
     print("pictures; not fetched:", missing, flush=True)
     add_clips(out, a.shared)
+    print("project pages; not fetched:", add_pages(out, a.mirrors), flush=True)
     print(json.dumps(out.close("faces")))
 
 

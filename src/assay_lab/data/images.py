@@ -42,7 +42,7 @@ HELD_OUT = frozenset(
         "superglue",
     }
 )
-HELD_FAMILIES = ("Gemini", "Whisk", "Kolors", "Kandinsky", "FIBO", "Grok", "StyleGAN3")
+HELD_FAMILIES = ("Whisk", "Kolors", "Kandinsky", "FIBO", "Grok", "StyleGAN3")
 """Generators of which training sees nothing at all."""
 MORE = Path(__file__).with_name("image_sources_more.tsv")
 """Sources found since, in the columns of the shared recipe; held out where named ``held_``."""
@@ -50,8 +50,11 @@ FEW = {  # one scene, one prompt or one face over and over
     **dict.fromkeys(("seneca", "copr", "cards", "ptp_seq", "sg2lora", "inkjet"), 20),
     **dict.fromkeys(("breakinferno", "tryondiff", "held_ddstar_char", "kensaccord"), 20),
     **dict.fromkeys(("spsbh", "caritas", "bounenkai", "jdc_sd"), 20),
+    **dict.fromkeys(("willscars", "estaticfear", "newts"), 20),
     **dict.fromkeys(("monstree", "sceaux", "bundler", "lund", "sacre"), 10),
 }
+MANY = dict.fromkeys(("teen_nbpro", "teen_real", "mu4dian_ai", "mu4dian_real"), 200)
+"""Games whose two halves are of like topics and format."""
 MOST, MOST_HELD = 80, 130
 SIDE, CROPS, WHOLE = 384, 2, 512
 NO_PHOTO = frozenset({"document", "screenshot", "chart", "render", "drawing"})
@@ -130,7 +133,7 @@ def from_table(shared: Path, mirrors: Path, absent: list[str]) -> Iterator[Item]
         held = source in HELD_OUT or source.startswith("held_")
         if not held and any(f in row["generator"] for f in HELD_FAMILIES):
             continue
-        most = min(FEW.get(source, 10**6), MOST_HELD if held else MOST)
+        most = min(FEW.get(source, 10**6), MANY.get(source, MOST_HELD if held else MOST))
         if source.startswith(("wyrde_", "furkan_")):
             most = 8
         pattern = re.compile(row["pattern"])

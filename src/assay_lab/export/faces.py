@@ -1,7 +1,7 @@
 """Export the face network: graph, parity, calibration, operating points, card, golden outputs.
 
     python -m assay_lab.export.faces --cache DIR --checkpoint DIR/last.pt --size 192 \\
-        --out src/assay/models/zoo/faces-v2 --commit SHA --date DATE --origin TEXT
+        --out src/assay/models/zoo/faces-v3 --commit SHA --date DATE --origin TEXT
 
 Everything is chosen on the validation rows of the cache: identities and sources that
 training never saw. One half of their groups chooses the operating points and the gates,
@@ -29,7 +29,8 @@ from assay.models.prepare import square_crop
 from assay_lab.benchmark.metrics import auc, rate_at
 from assay_lab.data import corruptions
 from assay_lab.data.cache import Cache, Row
-from assay_lab.data.faces import HELD_OUT, Image, decode
+from assay_lab.data.face_crops import Image, decode
+from assay_lab.data.faces import HELD_OUT
 from assay_lab.export import calibration as cal
 from assay_lab.export.card import dumps
 from assay_lab.export.golden import write_golden
@@ -66,7 +67,8 @@ puppet, an animal or a thing; found by looking at all 100."""
 CORRUPTED = ("none", "jpeg50", "half_size")
 UNSEEN = (
     "Other methods than those it was trained on (DFDC swaps, self- and cross-blended faces, "
-    "StyleGAN1, a few hundred faces of image generators, talking heads) may pass unseen."
+    "StyleGAN, some thousand faces of project pages: generated, edited, swapped, reenacted) may "
+    "pass unseen."
 )
 LIMITS = [
     UNSEEN,
@@ -169,8 +171,12 @@ def by_origin(scores: dict[str, dict[str, Floats]]) -> dict[str, Floats]:
     pooled: dict[str, list[Floats]] = defaultdict(list)
     for name, each in scores.items():
         if name.endswith(":real"):
-            # both are FFHQ, and a few pictures alone have no 99th percentile
-            origin = "ffhq" if name in ("140k:real", "sg3_ffhq:real") else name.split(":")[0]
+            # a few pictures alone have no 99th percentile
+            origin = name.split(":")[0]
+            if name in ("140k:real", "sg3_ffhq:real"):
+                origin = "ffhq"
+            elif "/" in origin or origin.startswith("held_"):
+                origin = "pages"
             pooled[origin] += list(each.values())
     return {k: np.concatenate(v) for k, v in pooled.items()}
 

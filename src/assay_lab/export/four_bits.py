@@ -1,4 +1,4 @@
-"""Store the matrices of a transformer in four bits: a sixth of its size, same answers.
+"""Store the matrices of a transformer in four bits, those of heads in eight: same answers.
 
 ONNX Runtime multiplies by such matrices itself (its operator ``MatMulNBits``), so they
 stay small in memory too. The values are exactly those the heads were trained on.
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,11 +23,21 @@ def packed(codes: Tensor) -> NDArray[np.uint8]:
     return np.asarray(pairs[..., 0] | (pairs[..., 1] << 4), np.uint8)
 
 
-def store(path: Path, matrices: Iterable[tuple[Tensor, Tensor]]) -> int:
+def eight_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Codes -127..127 ``[out, in]`` as int8 and steps ``[out, 1]``, exact in 16 bits."""
+    step = (weight.abs().amax(1, keepdim=True).clamp_min(1e-6) / 127).half().float()
+    return torch.clamp(torch.round(weight / step), -127, 127).to(torch.int8), step
+
+
+def store(
+    path: Path, matrices: Iterable[tuple[Tensor, Tensor]],
+    others: Iterable[tuple[Tensor, Tensor]] = (),
+) -> int:  # fmt: skip
     """Rewrite the ONNX file at ``path``: each of ``matrices`` (codes and steps) in four bits.
 
-    Other large float weights that are exact in 16 bits are stored so, behind a Cast that
-    the runtime folds. Returns how many matrices were found, each by its values.
+    ``others`` are stored in eight (see :func:`eight_bits`), and so are whole numbers; other
+    large float weights that are exact in 16 bits are stored so. All these stand behind a Cast
+    that the runtime folds. Returns how many of both were found, each by its values.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -37,7 +48,8 @@ def store(path: Path, matrices: Iterable[tuple[Tensor, Tensor]]) -> int:
     for codes, step in matrices:
         values = ((codes.float() - 8) * step).reshape(len(codes), -1).numpy()
         known[np.ascontiguousarray(values.T).tobytes()] = codes, step
-    held, small, casts = {}, [], []
+    coarse = {(c.float() * s).numpy().tobytes(): (c, s) for c, s in others}
+    held, small, casts, found = {}, [], [], 0
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
         name = tensor.name
@@ -51,6 +63,19 @@ def store(path: Path, matrices: Iterable[tuple[Tensor, Tensor]]) -> int:
             casts.append(
                 helper.make_node("Cast", [name + "_half"], [step_name], to=TensorProto.FLOAT)
             )
+            continue
+        if values.tobytes() in coarse:
+            found += 1
+            codes, step = coarse[values.tobytes()]
+            small.append(numpy_helper.from_array(codes.numpy(), name + "_codes"))
+            small.append(numpy_helper.from_array(step.numpy(), name + "_step"))
+            casts.append(helper.make_node("Cast", [name + "_codes"], [name + "_float"],
+                                          to=TensorProto.FLOAT))  # fmt: skip
+            casts.append(helper.make_node("Mul", [name + "_float", name + "_step"], [name]))
+            continue
+        if values.size >= 1024 and np.array_equal(values.astype(np.int8), values):
+            small.append(numpy_helper.from_array(values.astype(np.int8), name + "_byte"))
+            casts.append(helper.make_node("Cast", [name + "_byte"], [name], to=tensor.data_type))
             continue
         exact = np.array_equal(values.astype(np.float16).astype(values.dtype), values)
         if tensor.data_type == TensorProto.FLOAT and values.size >= 1024 and exact:
@@ -76,4 +101,4 @@ def store(path: Path, matrices: Iterable[tuple[Tensor, Tensor]]) -> int:
     graph.initializer.extend(small)
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     onnx.save(model, str(path))
-    return len(held)
+    return len(held) + found

@@ -1,7 +1,7 @@
 """Export the generated-image network: graph, parity, calibration, card, golden outputs.
 
     python -m assay_lab.export.images --cache DIR --weights FILE --features DIR \
-        --heads heads.pt --out src/assay/models/zoo/image-v2 --commit SHA --date 2026-11-25
+        --heads heads.pt --out src/assay/models/zoo/image-v3 --commit SHA --date 2026-11-25
 
 The matrices of the tower are stored in four bits. Plain validation pictures are scored from
 their stored features, corrupted ones by the shipped analyzer. One half of them chooses how
@@ -36,13 +36,17 @@ from assay_lab.export import four_bits
 from assay_lab.export.card import dumps
 from assay_lab.export.golden import RECIPE, seeded_input
 from assay_lab.export.onnx_graph import check_parity, run_onnx, sha256, write_onnx
-from assay_lab.train.image_features import TAPS, read, slices
+from assay_lab.train.image_attribution import Attribution, family_of, fit_attribution
+from assay_lab.train.image_features import TAPS, Stored, read, slices
+from assay_lab.train.image_known import Familiarity, remember
 from assay_lab.train.image_net import MEAN, SIZE, STD, Features, PictureNet, load_tower
 from assay_lab.train.image_scope import KINDS, Scope, fit_scope
 from assay_lab.train.images import Head, columns_of, grade, half_of, pooled
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]
+Coded = tuple[Tensor, Tensor]
+"""Codes and steps of a matrix."""
 WORTH_SHIPPING = 0.70
 MOST_FPR_CUT = 60  # a source needs that many pictures for a threshold of its own
 VERSIONS = ("none", "jpeg70", "half_size")
@@ -58,33 +62,39 @@ LIMITS = [
 
 
 def network(
-    heads: Path, weights: Path, scope: Scope
-) -> tuple[PictureNet, list[tuple[Tensor, Tensor]]]:
-    """The heads on their tower; also the codes and steps of its matrices."""
+    heads: Path, weights: Path, scope: Scope, family: Attribution, known: Familiarity
+) -> tuple[PictureNet, list[Coded], list[Coded]]:
+    """The heads on their tower; also codes and steps of its matrices and of theirs."""
     features = Features(TAPS)
     matrices = load_tower(features, weights)
     state = torch.load(heads, map_location="cpu", weights_only=True)
-    columns, found = columns_of(slices(features.parts)), {}
+    columns, found, coarse = columns_of(slices(features.parts)), {}, []
     for what, held in state.items():
-        found[what] = Head(columns, len(held["first.weight"]))
-        found[what].load_state_dict({k: rounded(v) for k, v in held.items()})
-    kinds = Kinds(scope)
-    return PictureNet(features, found["native"], found["whole"], kinds).eval(), matrices
+        codes, step = four_bits.eight_bits(held["first.weight"])
+        held = {k: rounded(v) for k, v in held.items()} | {"first.weight": codes.float() * step}
+        found[what] = Head(columns, len(codes))
+        found[what].load_state_dict(held)
+        coarse.append((codes, step))
+    net = PictureNet(
+        features, found["native"], found["whole"], Linear(scope.weight, scope.bias),
+        Linear(family.weight, family.bias), known.memory,
+    )  # fmt: skip
+    return net.eval(), matrices, coarse
 
 
-class Kinds(nn.Module):
-    """The scope head on the features that it uses."""
+class Linear(nn.Module):
+    """A linear head on the features that it uses, exact in 16 bits but for its bias."""
 
     used: Tensor
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, weight: Floats, bias: Floats) -> None:
         super().__init__()
-        used = np.flatnonzero(scope.weight.any(0))
+        used = np.flatnonzero(weight.any(0))
         self.register_buffer("used", torch.from_numpy(used))
-        self.layer = nn.Linear(len(used), len(KINDS))
+        self.layer = nn.Linear(len(used), len(bias))
         with torch.no_grad():
-            self.layer.weight.copy_(torch.from_numpy(scope.weight[:, used]))
-            self.layer.bias.copy_(torch.from_numpy(scope.bias))
+            self.layer.weight.copy_(rounded(torch.from_numpy(weight[:, used])))
+            self.layer.bias.copy_(torch.from_numpy(bias))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.layer(x[:, self.used])
@@ -329,8 +339,25 @@ def golden(model: Path, name: str, path: Path) -> None:
     path.write_text(json.dumps(document, indent=1) + "\n")
 
 
+def attribution(cache: Cache, data: Stored) -> Attribution:
+    """Fit the families on the generated pictures whose generator is known, held ones too."""
+    generators = {f"{r.source}:{r.name}": r.generator for r in cache.rows}
+    data = data.where((data.label == "fake") & (data.view == 0) & (data.kind == "generated"))
+    families = np.array([family_of(generators[n]) for n in data.name.tolist()])
+    data, families = data.where(families != "?"), families[families != "?"]
+    # sources of one repository leave together
+    sites = np.array([s.removeprefix("held_").split("_")[0] for s in data.source.tolist()])
+    return fit_attribution(data, families, sites)
+
+
 def card_of(
-    taps: int, scope: Scope, cache: Cache, found: dict[str, Any] | None, a: argparse.Namespace
+    taps: int,
+    scope: Scope,
+    family: Attribution,
+    known: Familiarity,
+    cache: Cache,
+    found: dict[str, Any] | None,
+    a: argparse.Namespace,
 ) -> dict[str, Any]:
     """The card of the model file; before validation (``found`` None) enough to run it."""
     model = a.out / "model.onnx"
@@ -358,7 +385,16 @@ def card_of(
         },
         "output": {
             "logit": "patch", "whole": "whole", "positive": "generated", "scope": "scope",
-            "scope_kinds": " ".join(KINDS),
+            "scope_kinds": " ".join(KINDS), "family": "family", "distance": "distance",
+            "neighbours": "neighbours",
+        },
+        "families": [
+            {"name": n, "least": round(v, 4) if np.isfinite(v) else None}
+            for n, v in zip(family.names, family.least, strict=True)
+        ],
+        "familiarity": {
+            "distance": known.distance, "share": list(known.share),
+            "pictures": known.pictures, "generated": known.generated,
         },
         "gates": {
             "min_side_px": 128, "scope_threshold": round(scope.threshold, 5),
@@ -397,9 +433,27 @@ def card_of(
                 "Scope, by sources left out in training: "
                 f"{100 * photographs[1]:.1f} % of {photographs[0]} photographs "
                 f"are wrongly not judged; recognised are: {gated}.",
+                families_said(family),
             ]
         },
     }  # fmt: skip
+
+
+def families_said(family: Attribution) -> str:
+    """How well families are named, as a sentence."""
+    report = family.report
+    named = "; ".join(
+        f"{n}: {report[n]['found']:.0%} of {report[n]['pictures']} so named, "
+        f"{report[n]['right']:.0%} of {report[n]['named']} named rightly"
+        for n in family.names
+        if report[n]["named"]
+    )
+    never = ", ".join(n for n in family.names if not report[n]["named"])
+    return (
+        f"Family of generators, by sites left out: {named}. Never named: {never or 'none'}. Of "
+        f"{report['other']} pictures of other generators {report['other_named']:.0%} are wrongly "
+        f"named; AUC of known against other {report['known_against_unknown_auc']:.2f}."
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -417,23 +471,25 @@ def main(argv: list[str] | None = None) -> None:
     cache, tap = Cache(a.cache), max(TAPS)
     data = read(a.features / "whole.npz", cache)
     scope = fit_scope(data.where(data.view == 0), (f"cls{tap}", f"mean{tap}"))
-    print(json.dumps(scope.report, indent=1), flush=True)
+    family, known = attribution(cache, data), remember(data)
+    print(json.dumps([scope.report, family.report], indent=1), flush=True)
 
     a.out.mkdir(parents=True, exist_ok=True)
     model = a.out / "model.onnx"
-    net, matrices = network(a.heads, a.weights, scope)
-    write_onnx(net, torch.zeros(2, 3, SIZE, SIZE), model, ("patch", "whole", "scope"))
-    if four_bits.store(model, matrices) != len(matrices):
+    net, matrices, coarse = network(a.heads, a.weights, scope, family, known)
+    names = ("patch", "whole", "scope", "family", "distance", "neighbours")
+    write_onnx(net, torch.zeros(2, 3, SIZE, SIZE), model, names)
+    if four_bits.store(model, matrices, coarse) != len(matrices) + len(coarse):
         raise SystemExit("not shipped: a matrix of the tower was not found in the graph")
     noise = np.random.default_rng(0).normal(size=(3, 3, SIZE, SIZE)).astype(np.float32)
     print("parity", check_parity(net, model, noise, 0.01), model.stat().st_size)
-    (a.out / "card.toml").write_text(dumps(card_of(tap, scope, cache, None, a)))
+    (a.out / "card.toml").write_text(dumps(card_of(tap, scope, family, known, cache, None, a)))
     found = validation(score(cache, net, a.out, a.features))
     print(json.dumps(found, indent=1))
     worth = found["rows"][0]
     if worth["auc_low"] <= WORTH_SHIPPING:
         raise SystemExit(f"not shipped: matched AUC {worth['auc']}, lower {worth['auc_low']}")
-    (a.out / "card.toml").write_text(dumps(card_of(tap, scope, cache, found, a)))
+    (a.out / "card.toml").write_text(dumps(card_of(tap, scope, family, known, cache, found, a)))
     golden(model, a.out.name, a.out / "golden.json")
 
 

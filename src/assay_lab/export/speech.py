@@ -1,7 +1,7 @@
 """Export the speech network: graph, parity, calibration, gates, card, golden outputs.
 
     python -m assay_lab.export.speech --run RUN --cache PAGES \
-        --validation SOURCES --out src/assay/models/zoo/speech-v3 --commit SHA --date DAY
+        --validation SOURCES --out src/assay/models/zoo/speech-v4 --commit SHA --date DAY
 
 Calibration and thresholds come from the validation sources on which nothing was chosen
 (:func:`assay_lab.train.speech_linear.choosing` has the others), of them only systems that no
@@ -262,10 +262,12 @@ def joined(*many: dict[str, Floats]) -> dict[str, Floats]:
 
 
 def data_table(
-    clips: Clips, train: NDArray[np.bool_], held: NDArray[np.int64], digest: str
+    clips: Clips, train: NDArray[np.bool_], held: NDArray[np.int64], digests: list[str]
 ) -> list[dict[str, Any]]:
-    """What the network was trained and validated on, by source."""
+    """What the network was trained and validated on, by source; ``digests``: of the manifests."""
     count: Counter[tuple[str, str, str, str]] = Counter()
+    digest = {r["source"]: digests[number]
+              for r, (number, _) in zip(clips.rows, clips.place, strict=True)}  # fmt: skip
     validated = set(held.tolist())
     for i, row in enumerate(clips.rows):
         if train[i] or i in validated:
@@ -274,7 +276,7 @@ def data_table(
             ] += 1
     return [
         {
-            "name": source, "licence": licence, "use": use, "sha256": digest,
+            "name": source, "licence": licence, "use": use, "sha256": digest[source],
             "real": count[use, source, licence, "real"],
             "fake": count[use, source, licence, "fake"],
         }
@@ -367,10 +369,11 @@ def main() -> None:
             round(rate_at(s, strict), 2),
         )
     print("knots", knots, "strict", strict, "loose", loose, "caught", caught, by_gate)
-    digest = sha256(args.cache[0] / "manifest.csv")
+    digests = [sha256(folder / "manifest.csv") for folder in args.cache]
     card = {
         "model": {
-            "name": "speech", "version": 3, "task": "speech spoofing",
+            "name": "speech", "version": int(args.out.name.partition("-v")[2]),
+            "task": "speech spoofing",
             "question": "synthetic_speech",
             "licence": "Apache-2.0 AND MIT", "created": args.date,
             "commit": args.commit,
@@ -399,7 +402,7 @@ def main() -> None:
             "fpr_1pct": strict, "fpr_5pct": loose, "low_band": cal.low_band(all_fake),
             "tpr_at_fpr_1pct": caught, "fnr_at_fpr_1pct": 1 - caught,
         },
-        "data": data_table(clips, train, held, digest),
+        "data": data_table(clips, train, held, digests),
         "metrics": metrics,
         "limits": {
             "sentences": [

@@ -3,7 +3,8 @@
 Every batch holds as many reals as fakes, in pairs that go through one and the
 same geometry and corruption draw where they share a picture: DFDC swaps with
 their originals, forgeries with the face they were made from, StyleGAN faces
-with FFHQ, and faces of galleries and talking-head clips with photographs.
+with FFHQ, and faces of galleries and project pages with photographs, of the same page where
+it has any.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from assay_lab.data import corruptions as c
 from assay_lab.data.cache import Cache, Row
-from assay_lab.data.faces import decode
+from assay_lab.data.face_crops import decode
 from assay_lab.forge import self_blend as forge
 from assay_lab.train.loop import Batch
 
@@ -35,7 +36,8 @@ LARGE = 0.3  # share of batches of the second size
 SMALL = 0.3  # share of faces that are shrunk first
 CODECS = 0.35  # share that may pass through a video codec, which is slow
 MARGIN = 1.0  # serving crop, in longer sides of the face box
-PAIRS = {"swap": 6, "forged": 5, "gan": 3, "other": 2}
+PAIRS = {"swap": 5, "forged": 4, "gan": 2, "other": 5}
+TOGETHER = 0.6  # share of the others whose real face comes from the page of the fake one
 
 
 def to_input(crops: Tensor) -> Tensor:
@@ -100,6 +102,7 @@ class Mix:
                 continue
             (photos if r.label == "real" else fakes)[r.source].append(i)
         self.photos, self.fakes = list(photos.values()), list(fakes.values())
+        self.mates = [photos.get(name, []) for name in fakes]
         pools = [list(real.values()), self.gan[0], [i for p in self.photos for i in p]]
         self.bases = [[i for i in p if cache.rows[i].points] for p in pools]
         self.lean = {i: self._yaw(numbers(cache.rows[i].points)) for p in self.bases for i in p}
@@ -201,8 +204,10 @@ class Mix:
         if kind == "gan":
             a, b = (int(rng.choice(p)) for p in self.gan)
         else:
-            a = int(rng.choice(self.photos[self.weigh(self.photos, rng)]))
-            b = int(rng.choice(self.fakes[self.weigh(self.fakes, rng)]))
+            page = self.weigh(self.fakes, rng)
+            mates = self.mates[page] if rng.random() < TOGETHER else []
+            a = int(rng.choice(mates or self.photos[self.weigh(self.photos, rng)]))
+            b = int(rng.choice(self.fakes[page]))
         dull = rows[a].source == "expressions" or rng.random() < 0.05
         one = self.finish(self.picture(a), 0.0, rows[a], seed, dull=dull)
         two = self.finish(self.picture(b), 1.0, rows[b], second, dull=dull)

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from assay.models.prepare import face_square, square_crop
 from assay_lab.benchmark.metrics import auc, tpr_at_fpr
 from assay_lab.data.cache import Cache, Row
-from assay_lab.data.faces import decode, find_faces
+from assay_lab.data.face_crops import decode, find_faces
 from assay_lab.forge import self_blend as forge
 from assay_lab.train.face_batches import MARGIN, PAIRS, Mix, numbers, to_input
 from assay_lab.train.loop import Batch, Plan, fit
@@ -98,7 +98,15 @@ PANELS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("mjprofile:fake", "songguo:fake", "sg3r:fake"),
     ),
     "reenacted": (("LivePortrait:real",), ("loopy:fake", "omnihuman:fake")),
+    "pages": (("/real",), ("/fake",)),
 }
+"""Sets of real and of fake faces; ``/real`` and ``/fake`` stand for all held project pages."""
+
+
+def page_set(name: str) -> str:
+    """``/real`` or ``/fake`` for a set of a project page, else nothing."""
+    source, _, label = name.rpartition(":")
+    return f"/{label}" if "/" in source else ""
 
 
 def validator(cache: Cache, size: int, device: str) -> Callable[[nn.Module], dict[str, float]]:
@@ -117,8 +125,8 @@ def validator(cache: Cache, size: int, device: str) -> Callable[[nn.Module], dic
             by_set[name] = scores(net, pictures, device)
         result: dict[str, float] = {}
         for panel, (real, fake) in PANELS.items():
-            a = [by_set[k] for k in real if k in by_set]
-            b = [by_set[k] for k in fake if k in by_set]
+            a = [v for k, v in by_set.items() if k in real or page_set(k) in real]
+            b = [v for k, v in by_set.items() if k in fake or page_set(k) in fake]
             if not a or not b:
                 continue
             s = np.concatenate(a + b)

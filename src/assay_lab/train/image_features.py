@@ -28,7 +28,7 @@ from assay.analyzers.image.patches import native_patches
 from assay.models.prepare import whole_picture
 from assay_lab.data import corruptions as c
 from assay_lab.data.cache import Cache
-from assay_lab.data.images import NO_PHOTO, decode, keep_order, picture
+from assay_lab.data.images import MANY, NO_PHOTO, decode, keep_order, picture
 from assay_lab.train.image_net import SIZE, WIDTH, Features, load_tower, to_input
 
 Image = NDArray[np.uint8]
@@ -36,7 +36,7 @@ Rng = np.random.Generator
 Strings = NDArray[np.str_]
 TAPS = (2, 3, 4, 5, 6, 7)
 CAP = 80
-"""Pictures of a source, at most."""
+"""Pictures of a source, at most, but for those of ``MANY``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ def _order(cache: Cache, *, whole: bool) -> Iterator[int]:
             continue
         key = (row.source, row.name[-2:] if row.use == "train" else "")
         taken[key] += 1
-        if taken[key] <= CAP:
+        if taken[key] <= MANY.get(row.source, CAP):
             yield i
 
 

@@ -21,6 +21,8 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 GROUP = 64
 """Weights of one row of a matrix that share a step."""
+NEAREST = 10
+"""Known pictures that a new one is compared with."""
 
 
 class Block(nn.Module):
@@ -76,22 +78,60 @@ class Features(nn.Module):
         return torch.cat(parts, 1)
 
 
-class PictureNet(nn.Module):
-    """What ships: ``patch [n]`` and ``whole [n]``, and ``scope [n, kinds]``.
+class Known(nn.Module):
+    """Where a picture stands among known ones: ``[n, features]`` to two vectors ``[n]``.
 
-    The first logit is meant for patches at native resolution, the others for the whole picture
-    made small; both logits are positive where generated.
+    The first is its mean distance from the ``NEAREST`` known pictures, the second the share of
+    these that are generated. Distances are Euclidean between projections of the columns used,
+    kept in eight bits.
+    """
+
+    columns: Tensor
+    projection: Tensor
+    shift: Tensor
+    memory: Tensor
+    generated: Tensor
+    square: Tensor
+
+    def __init__(self, columns: Tensor, projection: Tensor, shift: Tensor, memory: Tensor,
+                 generated: Tensor) -> None:  # fmt: skip
+        """``projection [columns, k]``, ``shift [k]``, ``memory [m, k]`` int8, ``generated [m]``."""
+        super().__init__()
+        self.register_buffer("columns", columns)
+        self.register_buffer("projection", projection)
+        self.register_buffer("shift", shift)
+        self.register_buffer("memory", memory)
+        self.register_buffer("generated", generated)
+        self.register_buffer("square", memory.float().square().sum(1))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = x[:, self.columns] @ self.projection + self.shift
+        square = (y * y).sum(1, keepdim=True) - 2 * y @ self.memory.float().T + self.square
+        near, at = torch.topk(square, NEAREST, dim=1, largest=False)
+        return near.clamp_min(0).sqrt().mean(1), self.generated[at].float().mean(1)
+
+
+class PictureNet(nn.Module):
+    """What ships: logits ``patch [n]`` and ``whole [n]``, ``scope [n, kinds]``,
+    ``family [n, families]``, and ``distance [n]`` and ``neighbours [n]`` of :class:`Known`.
+
+    The first logit is meant for patches at native resolution, the other outputs for the whole
+    picture made small; both logits are positive where generated.
     """
 
     def __init__(
-        self, features: Features, patch: nn.Module, whole: nn.Module, scope: nn.Module
-    ) -> None:
+        self, features: Features, patch: nn.Module, whole: nn.Module, scope: nn.Module,
+        family: nn.Module, known: nn.Module,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.features, self.patch, self.whole, self.scope = features, patch, whole, scope
+        self.family, self.known = family, known
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         y = self.features(x)
-        return self.patch(y)[:, 0], self.whole(y)[:, 0], self.scope(y)
+        distance, neighbours = self.known(y)
+        return (self.patch(y)[:, 0], self.whole(y)[:, 0], self.scope(y), self.family(y),
+                distance, neighbours)  # fmt: skip
 
 
 def to_input(x: Tensor) -> Tensor:

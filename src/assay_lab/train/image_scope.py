@@ -44,14 +44,14 @@ def _weights(data: Stored, kinds: Strings) -> Floats:
     return root_weights(names, data.source)
 
 
-def _ridge(z: Floats, y: Floats, w: Floats, ridge: float) -> Floats:
-    """``[features + 1, kinds]`` by the Gram matrix; the last row is the bias."""
+def ridge(z: Floats, y: Floats, w: Floats, penalty: float) -> Floats:
+    """Weighted least squares ``[features + 1, outputs]`` by the Gram matrix; last row the bias."""
     a = np.c_[z, np.ones(len(z))]
-    dual = np.linalg.solve(a @ a.T + ridge * z.shape[1] * np.diag(1 / w), y)
+    dual = np.linalg.solve(a @ a.T + penalty * z.shape[1] * np.diag(1 / w), y)
     return np.asarray(a.T @ dual, np.float64)
 
 
-def fit_scope(data: Stored, parts: tuple[str, ...], ridge: float = 0.05) -> Scope:
+def fit_scope(data: Stored, parts: tuple[str, ...], penalty: float = 0.05) -> Scope:
     """Fit on all; the threshold gates ``GATED`` of the photographs of sources left out."""
     columns = columns_of(data.parts, parts)
     x = data.x[:, columns].astype(np.float64)
@@ -68,7 +68,7 @@ def fit_scope(data: Stored, parts: tuple[str, ...], ridge: float = 0.05) -> Scop
         inside = fold != k
         if inside.all():
             continue
-        beta = _ridge(z[inside], y[inside], w[inside], ridge)
+        beta = ridge(z[inside], y[inside], w[inside], penalty)
         out[~inside] = beyond(z[~inside] @ beta[:-1] + beta[-1])
     photo = (kinds == "photograph") & (data.label == "real")
     generated = (kinds == "photograph") & (data.label == "fake")
@@ -80,7 +80,7 @@ def fit_scope(data: Stored, parts: tuple[str, ...], ridge: float = 0.05) -> Scop
     worst = {s: _share(out[photo & (data.source == s)], threshold)
              for s in np.unique(data.source[photo])}  # fmt: skip
     report["photographs by source"] = {k: v for k, v in worst.items() if v > 0}
-    beta = _ridge(z, y, w, ridge)
+    beta = ridge(z, y, w, penalty)
     weight = np.zeros((len(KINDS), data.x.shape[1]))
     weight[:, columns] = (beta[:-1] / std[:, None]).T
     return Scope(weight, beta[-1] - weight[:, columns] @ mean, threshold, report)

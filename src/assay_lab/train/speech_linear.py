@@ -5,7 +5,9 @@
 
 Batches come from :mod:`assay_lab.train.speech_batches`: one even pass over sources and systems,
 then random draws that also go through codecs. Batch k is a function of (seed, k). ``RUN`` keeps
-what was computed: a stopped run goes on. In the fit all synthetic systems weigh alike, whatever
+what was computed: a stopped run goes on. With ``--run``, one for each ``--cache`` in their order,
+the fit is on what these runs computed on their caches alone, and new pages need no second look
+at the old ones. In the fit all synthetic systems weigh alike, whatever
 the number of their clips.
 Both front ends share one logistic regression. Which of their layers it gets and its penalty are
 chosen on one half of the held-out sources and their unseen systems; the other half is for the
@@ -182,6 +184,8 @@ def collect(args: argparse.Namespace, clips: Clips) -> tuple[list[Path], list[Pa
     numbers = list(range(args.first_batch, args.first_batch + args.batches))
     train, _ = split(clips, set(args.validation.split(",")))
     passes = range(-(-len(even(clips, train)) // args.batch))
+    if args.run:
+        passes, numbers = range(0), []
     with ProcessPoolExecutor(args.workers, initializer=_start, initargs=(args,)) as pool:
         held = [pool.submit(_held, args.out / "held", k, c) for k, c in enumerate(chunks)]
         done = list(pool.map(_even, [args.out / "even"] * len(passes), passes))
@@ -194,6 +198,23 @@ def collect(args: argparse.Namespace, clips: Clips) -> tuple[list[Path], list[Pa
                 minutes = (time.monotonic() - began) / 60
                 print(f"{len(done)} batches in {minutes:.1f} minutes", flush=True)
         return [h.result() for h in held], done
+
+
+def drawn(
+    made: list[Path], args: argparse.Namespace, clips: Clips
+) -> tuple[Floats32, Floats32, NDArray[np.int64]]:
+    """Features, labels and clips of the batches ``made``, or of all of ``--run``."""
+    files = [(path, 0) for path in made]
+    for number, run in enumerate(args.run):
+        first = clips.place.index((number, 0))
+        files += [(path, first) for kind in ("even", "features")
+                  for path in sorted((run / kind).glob("[0-9]*.npz"))]  # fmt: skip
+    parts = [(np.load(path), first) for path, first in files]
+    index = np.concatenate([part["index"] + first for part, first in parts])
+    known, _ = split(clips, set(args.validation.split(",")))
+    keep = known[index]
+    x = np.concatenate([part["x"] for part, _ in parts])[keep].astype(np.float32)
+    return x, np.concatenate([part["y"] for part, _ in parts])[keep], index[keep]
 
 
 def main() -> None:
@@ -210,18 +231,19 @@ def main() -> None:
     parser.add_argument("--copies", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=77)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--run", type=Path, action="append", default=[])
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    if args.run and len(args.run) != len(args.cache):
+        parser.error("give one --run for each --cache")
     torch.set_num_threads(1)
     clips = Clips(args.cache)
     held, made = collect(args, clips)
     jobs = np.array(held_jobs(clips, args.validation))
     index, variant = jobs[:, 0], jobs[:, 1]
     v = np.concatenate([np.load(p)["x"] for p in held]).astype(np.float32)
-    x = np.concatenate([np.load(p)["x"] for p in made]).astype(np.float32)
-    y = np.concatenate([np.load(p)["y"] for p in made])
-    drawn = np.concatenate([np.load(p)["index"] for p in made])
-    weight = balance(y, np.array([clips.rows[i]["system"] for i in drawn]))
+    x, y, of = drawn(made, args, clips)
+    weight = balance(y, np.array([clips.rows[i]["system"] for i in of]))
     mean, deviation = x.mean(0), x.std(0) + 1e-3
     for part in (x, v):
         part -= mean
