@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from assay.findings import Claim, Finding, Kind, NotApplicable, Question, Strength
 from assay.fusion import Sensitivity, Verdict, fuse
+from assay.fusion.outcome import Outcome
+from assay.fusion.scope import UNLIKE_KNOWN
 from assay.media import MediaKind
 from assay.models import Calibration, OperatingPoints, store
 from assay.models.card import Card, InputSpec
@@ -99,6 +102,23 @@ findings = st.lists(
     | st.builds(fact, st.sampled_from(Claim), st.sampled_from(Strength)),
     max_size=8,
 )
+
+
+def test_an_item_unlike_all_known_ones_is_judged_less_surely() -> None:
+    def of(ood_score: float | None) -> Outcome:
+        name, finding = net(1.0, WHOLE)
+        data = {} if ood_score is None else {"ood_score": ood_score}
+        return fuse(MediaKind.IMAGE, [(name, replace(finding, data=data))])
+
+    plain, odd = of(None), of(0.995)
+    assert plain.interval is not None
+    assert odd.interval is not None
+    assert plain.interval == of(0.9).interval
+    assert odd.probability == plain.probability
+    assert odd.interval.low < plain.interval.low < plain.interval.high < odd.interval.high
+    assert odd.scope.ood_score == 0.995
+    assert odd.scope.quality_flags == (UNLIKE_KNOWN,)
+    assert of(0.9).scope.quality_flags == ()
 
 
 @given(findings, st.randoms(use_true_random=False), st.floats(0.01, 0.99))

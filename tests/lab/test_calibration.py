@@ -85,3 +85,15 @@ def test_card_is_valid_toml() -> None:
     assert back["data"] == card["data"]
     assert back["points"]["d"] == [1.0, 2.5]
     assert isinstance(back["points"]["c"], float)
+
+
+def test_the_even_point_holds_on_the_average_and_on_each_source() -> None:
+    rng = np.random.default_rng(0)
+    real = {f"s{k}": rng.normal(k / 10, 1, 400 + 100 * k) for k in range(6)}
+    point = cal.even_threshold(real, 0.01)
+    flagged = [float((v >= point).mean()) for v in real.values()]
+    assert np.mean(flagged) <= 0.011
+    assert max(flagged) <= 0.03
+    assert point < cal.conservative_threshold(real, 0.01)
+    odd = {**real, "odd": rng.normal(4, 1, 300)}
+    assert float((odd["odd"] >= cal.even_threshold(odd, 0.01)).mean()) <= 0.03

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from assay.findings import Claim, Grid, Kind, ModelRef, Question, Series, Strength, Where
-from assay.fusion.calibration import SPREAD, posterior
+from assay.fusion.calibration import posterior, spread
 from assay.limits import Limits
 from assay.media import Audio, Image, Video, decode
 from assay.report import pictures
@@ -59,8 +59,8 @@ def _weighed(report: Report, *hypotheses: Hypothesis) -> Report:
         hypotheses=hypotheses,
         probability=posterior(hypotheses, report.prior),
         interval=Interval(
-            low=posterior(hypotheses, report.prior, shift=-SPREAD),
-            high=posterior(hypotheses, report.prior, shift=SPREAD),
+            low=posterior(hypotheses, report.prior, shift=-spread(report.scope.ood_score)),
+            high=posterior(hypotheses, report.prior, shift=spread(report.scope.ood_score)),
         ),
     )
 
@@ -303,7 +303,7 @@ def sound_with_spans(audio: Audio) -> Report:
         ),
         decision=Decision(policy="assay-1", stated_fpr=0.01, stated_fnr=0.35),
         reasons=("The tests that ran are not strong enough to vouch for it.",),
-        scope=Scope(in_scope=False, ood_score=3.2, quality_flags=("Narrow band: up to 3.4 kHz.",)),
+        scope=Scope(in_scope=False, ood_score=0.97, quality_flags=("Narrow band: up to 3.4 kHz.",)),
         coverage=Coverage(
             analysed=(
                 Analysed(analyzer="audio.synthetic", version=1, seconds=0.93, findings=2,

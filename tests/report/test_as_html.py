@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from assay.fusion.calibration import SPREAD, posterior
+from assay.fusion.calibration import posterior, spread
 from assay.report import media_view, outlook, wording
 from assay.report.as_html import to_html
 from assay.report.as_json import from_json, load, to_json
@@ -235,8 +235,8 @@ def test_the_base_rate_follows_the_formula_of_fusion(still: Report, video: Repor
             assert found == pytest.approx(
                 (
                     posterior(report.hypotheses, prior),
-                    posterior(report.hypotheses, prior, shift=-SPREAD),
-                    posterior(report.hypotheses, prior, shift=SPREAD),
+                    posterior(report.hypotheses, prior, shift=-spread(None)),
+                    posterior(report.hypotheses, prior, shift=spread(None)),
                 )
             )
 

@@ -143,7 +143,7 @@ def _edited(report: Report, *path: str | int, to: Any) -> str:
         (("engine",), None, "report.engine: expected an object"),
         (("surprise",), 1, "report: unknown field 'surprise'"),
         (("media", "surprise"), 1, "report.media: unknown field 'surprise'"),
-        (("schema_version",), "2.0", "cannot be read by a reader of 1.1"),
+        (("schema_version",), "2.0", "cannot be read by a reader of 1.2"),
         (("schema_version",), "0.9", "cannot be read"),
         (("schema_version",), 1.0, "report.schema_version"),
         (("schema_version",), "1", "report.schema_version"),

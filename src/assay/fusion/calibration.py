@@ -20,9 +20,9 @@ from assay.findings import Finding, Question
 from assay.fusion.outcome import Evidence, Hypothesis
 from assay.models import card
 
-__all__ = ["SPREAD", "evidence_llr", "posterior", "question_llr", "shares"]
+__all__ = ["evidence_llr", "posterior", "question_llr", "shares", "spread"]
 
-SPREAD = 1.0
+_SPREAD = 1.0
 """Half-width, in nats, by which every tested ratio is moved to get the interval.
 
 Calibration on one set of sources is off on the next by more than sampling error; one
@@ -40,6 +40,17 @@ _SHARES: Mapping[Question, float] = {
     Question.AUDIO_EDIT: 1.0,
     Question.VIDEO_EDIT: 1.0,
 }
+
+
+def spread(ood_score: float | None) -> float:
+    """Half-width of the interval in nats: ``_SPREAD``, and up to twice that for an item
+    farther from all known ones than 95 of 100 known authentic ones are.
+
+    Among validation pictures the distance does not tell where a score errs
+    (docs/decisions/0007), so the wider interval is caution beyond what was measured.
+    """
+    beyond = 0.0 if ood_score is None else (ood_score - 0.95) / 0.05
+    return _SPREAD * (1 + min(1.0, max(0.0, beyond)))
 
 
 def shares(questions: Iterable[Question]) -> dict[Question, float]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from assay.findings import Finding, Kind, NotApplicable, Question, Where
-from assay.fusion.calibration import SPREAD, evidence_llr, posterior, question_llr, shares
+from assay.fusion.calibration import evidence_llr, posterior, question_llr, shares, spread
 from assay.fusion.outcome import Evidence, Hypothesis, Interval, Outcome, Sensitivity
 from assay.fusion.scope import applicable, scope_of
 from assay.fusion.verdict import conflicts_in, decide
@@ -60,12 +60,13 @@ def fuse(
         )
         for question, share in shares(applicable(kind, by_question, refusals, asked)).items()
     )
+    scope = scope_of(evidence, refusals, frozenset(by_question), asked)
     probability = interval = None
     if by_question:
-        probability = posterior(hypotheses, prior)
+        probability, nats = posterior(hypotheses, prior), spread(scope.ood_score)
         interval = Interval(
-            low=posterior(hypotheses, prior, shift=-SPREAD),
-            high=posterior(hypotheses, prior, shift=+SPREAD),
+            low=posterior(hypotheses, prior, shift=-nats),
+            high=posterior(hypotheses, prior, shift=+nats),
         )
     conflicts = conflicts_in(evidence)
     ruling = decide(evidence, hypotheses, refusals, conflicts, probability, sensitivity)
@@ -77,7 +78,7 @@ def fuse(
         prior=prior,
         decision=ruling.decision,
         reasons=ruling.reasons,
-        scope=scope_of(evidence, refusals, frozenset(by_question), asked),
+        scope=scope,
         hypotheses=hypotheses,
         evidence=evidence,
         conflicts=conflicts,

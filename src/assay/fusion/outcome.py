@@ -65,6 +65,9 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
+    """``ood_score``: share of known authentic items that are nearer to other known ones than
+    this item is, in 0..1; ``None`` where no test measures it."""
+
     in_scope: bool
     ood_score: float | None = None
     quality_flags: tuple[str, ...] = ()

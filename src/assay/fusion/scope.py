@@ -8,7 +8,10 @@ from assay.findings import NotApplicable, Question
 from assay.fusion.outcome import Evidence, Scope
 from assay.media import MediaKind
 
-__all__ = ["applicable", "scope_of"]
+__all__ = ["UNLIKE_KNOWN", "applicable", "scope_of"]
+
+UNFAMILIAR, UNLIKE_KNOWN = 0.99, "unlike_known_media"
+"""``ood_score`` from which up an item gets this flag."""
 
 _BY_KIND: Mapping[MediaKind, frozenset[Question]] = {
     MediaKind.IMAGE: frozenset(
@@ -46,7 +49,8 @@ def scope_of(
     """In scope when at least one calibrated test gave an answer.
 
     The flags are the codes for which a question was left open: of the analyzers, where
-    none looked into it, and of single faces that could not be judged.
+    none looked into it, and of single faces that could not be judged; ``unlike_known_media`` for an
+    item farther from all known ones than 99 of 100 known authentic ones are.
     """
     looked = frozenset(asked)
     flags = {r.code for r in refusals if r.question is not None and r.question not in looked}
@@ -54,4 +58,8 @@ def scope_of(
         reason = item.data.get("not_applicable")
         if isinstance(reason, str):
             flags.add(reason)
-    return Scope(in_scope=bool(tested), quality_flags=tuple(sorted(flags)))
+    scores = [s for e in evidence if isinstance(s := e.data.get("ood_score"), float)]
+    ood_score = max(scores, default=None)
+    if ood_score is not None and ood_score >= UNFAMILIAR:
+        flags.add(UNLIKE_KNOWN)
+    return Scope(in_scope=bool(tested), ood_score=ood_score, quality_flags=tuple(sorted(flags)))

@@ -180,14 +180,18 @@ def _timeline(evidence: Sequence[Evidence]) -> tuple[Span, ...]:
 
 
 def _attribution(evidence: Sequence[Evidence]) -> Attribution:
-    """Generators named by facts in the file; no network guesses here."""
-    named = []
+    """Generators named by facts in the file; failing these, the family a network names."""
+    named, guessed = [], []
     for item in evidence:
         name = item.data.get("generator")
         if item.claim is Claim.SYNTHETIC and item.kind is Kind.PROVENANCE and isinstance(name, str):
             named.append(name)
+        family = item.data.get("family")
+        if item.kind is Kind.MODEL and isinstance(family, str) and family:
+            guessed.append(family)
     top = tuple(dict.fromkeys(named))
-    return Attribution(top=top, unknown=not top)
+    likely = () if top else tuple(dict.fromkeys(guessed))
+    return Attribution(top=top, likely=likely, unknown=not (top or likely))
 
 
 def _provenance(evidence: Sequence[Evidence]) -> ProvenanceSummary:

@@ -45,7 +45,7 @@ __all__ = [
     "Verdict",
 ]
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +98,11 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribution:
-    """Which generator, as far as facts in the file carry it; ``unknown`` when they do not."""
+    """Which generator: ``top`` by facts in the file; ``likely``, without such facts, the family
+    that a network takes it for, an estimate; ``unknown`` when there is neither."""
 
     top: tuple[str, ...] = ()
+    likely: tuple[str, ...] = ()
     unknown: bool = True
 
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from assay.findings import Claim, Kind, Question, Strength
 from assay.fusion.outcome import Evidence, Verdict
+from assay.fusion.scope import UNLIKE_KNOWN
 from assay.report.document import MediaFacts, Report
 
 __all__ = [
@@ -229,7 +230,8 @@ def flag(code: str) -> str:
 
 def scope_note(report: Report) -> str:
     """A warning when the file lies outside what the tests were validated on, else empty."""
-    if report.scope.in_scope or report.probability is None:
+    like = report.scope.in_scope and UNLIKE_KNOWN not in report.scope.quality_flags
+    if report.probability is None or like:
         return ""  # without a probability the absence of tests is said anyway
     return (
         "This file is unlike the media the tests were validated on, so the stated rates may "

@@ -46,6 +46,7 @@ LINES: tuple[tuple[str, str, Callable[[Report], str]], ...] = (
     ("Content Credentials (C2PA)", "english", lambda r: r.provenance.c2pa_state),
     ("Declared source", "english", lambda r: r.provenance.digital_source_type or "–"),
     ("Named generator", "english", lambda r: ", ".join(r.attribution.top) or "–"),
+    ("Likely generator", "english", lambda r: ", ".join(r.attribution.likely) or "–"),
     ("People", "", lambda r: str(len(r.faces)) if r.media.kind != "audio" else "–"),
     *(
         (wording.KINDS[kind], "english", lambda r, kind=kind: _evidence(r, kind))

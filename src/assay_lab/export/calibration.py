@@ -99,6 +99,23 @@ def conservative_threshold(real: Mapping[str, Floats], fpr: float, least: int = 
     return float(np.nextafter(max(cuts), np.inf))
 
 
+def even_threshold(
+    real: Mapping[str, Floats], fpr: float, worst: float = 3.0, least: int = 25
+) -> float:
+    """The value that ``fpr`` of the reals reach, sources alike, and no source beyond ``worst``
+    times ``fpr`` (sources below ``least`` samples pooled).
+
+    The largest of the sources' own quantiles is stricter than it states by far where they
+    are many: then it flags nothing and finds nothing.
+    """
+    s = np.concatenate(list(real.values()))
+    w = np.concatenate([np.full(len(v), 1 / len(v)) for v in real.values()]) / len(real)
+    order = np.argsort(-s)
+    at = int(np.searchsorted(np.cumsum(w[order]), fpr, side="right"))
+    mean = float(s[order][min(at, len(s) - 1)])
+    return float(max(np.nextafter(mean, np.inf), conservative_threshold(real, worst * fpr, least)))
+
+
 def low_band(fake: Mapping[str, Floats], share: float = 0.02) -> float:
     """Score below which ``share`` of the fakes fall, every source weighing alike."""
     s = np.concatenate(list(fake.values()))

@@ -35,11 +35,11 @@ NOT_THESE = re.compile(
 FAMILIES: Mapping[str, re.Pattern[str]] = {
     "Stable Diffusion 1, 2 or XL": re.compile(
         r"sdxl|sd_xl|stable.diffusion|sd15|sd1x|v1-5|\blcm\b|juggernaut|dreamshaper|anything"
-        r"|facechain|instaflow|mix|aom3|wd-|digiplay|yntec|digitalfantasy|bestmodel|_v\d+"
+        r"|facechain|instaflow|sd14|sd21|mix|aom3|wd-|digiplay|yntec|digitalfantasy|bestmodel|_v\d+"
     ),
-    "Midjourney": re.compile(r"midjourney|niji"),
+    "Midjourney": re.compile(r"midjourney|niji|^mj$"),
     "GPT image or Gemini": re.compile(
-        r"gpt[- ]?(4o|image)|chatgpt|dall-e 3|gemini|nano banana|whisk"
+        r"gpt[- ]?(4o|image)|chatgpt|dall-e 3|gemini|nano[ _]banana|whisk"
     ),
     "FLUX": re.compile(r"\bflux(?!mania)"),
     "StyleGAN": re.compile(r"stylegan"),

@@ -12,10 +12,12 @@ from PIL import ImageDraw
 from assay.analyzers.checks import check_analyzer, check_answer
 from assay.analyzers.image import picture_scope, synthetic
 from assay.analyzers.image.patches import native_patches
+from assay.analyzers.image.resemblance import resemblance
 from assay.analyzers.image.synthetic import SyntheticImage
 from assay.findings import Claim, NotApplicable, Question
 from assay.media import Image
 from assay.models import Calibration, Card, InputSpec, OperatingPoints, available
+from assay.models.card import Familiarity, Family
 from assay.models.golden import check_golden
 
 Pixels = NDArray[np.uint8]
@@ -47,6 +49,9 @@ def brightness(monkeypatch: pytest.MonkeyPatch) -> Card:
             "whole": "whole",
             "scope": "scope",
             "scope_kinds": "photograph chart drawing",
+            "family": "family",
+            "distance": "distance",
+            "neighbours": "neighbours",
         },
         gates={"min_side_px": 100.0, "scope_threshold": 0.0, "share_of_the_whole": 0.25},
         calibration=Calibration(score=(-5, 5), llr=(-2, 2), n_real=100, n_fake=100),
@@ -55,6 +60,8 @@ def brightness(monkeypatch: pytest.MonkeyPatch) -> Card:
         data=(),
         limits=("This is a test.",),
         folder=Path(),
+        families=(Family(name="Bright", least=8.0), Family(name="Dark")),
+        familiarity=Familiarity(distance=(5.0, 15.0), share=(0.0, 1.0), pictures=99, generated=0.4),
     )
 
     def run(key: str, inputs: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
@@ -63,7 +70,14 @@ def brightness(monkeypatch: pytest.MonkeyPatch) -> Card:
         assert seen.shape[1:] == (3, 64, 64)
         level = seen.mean((1, 2, 3)) * 25.5 - 10
         drawn = seen.std((1, 2, 3)) * 255 - 60  # a photograph has less contrast than that
-        return {"patch": level, "whole": level, "scope": np.c_[0 * drawn, drawn - 9, drawn]}
+        return {
+            "patch": level,
+            "whole": level,
+            "scope": np.c_[0 * drawn, drawn - 9, drawn],
+            "family": np.c_[level, -level],
+            "distance": level,
+            "neighbours": np.full(len(level), 0.3, np.float32),
+        }
 
     monkeypatch.setattr(synthetic, "installed", lambda: card)
     monkeypatch.setattr(synthetic, "run", run)
@@ -103,7 +117,8 @@ def test_real_photographs_are_not_accused(
 def test_score_mixes_the_patches_with_the_whole(picture: Make, brightness: Card) -> None:
     answer = SyntheticImage().analyze(picture(ramp(60, 200)))
     assert isinstance(answer, tuple)
-    (finding,) = answer
+    finding, near = answer
+    assert near.code == "synthetic.nearest_known"
     scores = finding.data["patch_scores"]
     assert isinstance(scores, list)
     assert len(scores) == 4
@@ -131,6 +146,33 @@ def test_claims_follow_the_operating_points(
     assert isinstance(answer, tuple)
     assert answer[0].claim is claim
     assert answer[0].limits
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "family", "ood"), [(200, 255, "Bright", 0.75), (150, 200, "", 0.25)]
+)
+def test_a_family_is_named_where_its_output_is_high(
+    picture: Make, brightness: Card, low: float, high: float, family: str, ood: float
+) -> None:
+    answer = SyntheticImage().analyze(picture(ramp(low, high)))
+    assert isinstance(answer, tuple)
+    whole, near, named = answer
+    assert whole.claim is Claim.SYNTHETIC
+    assert named.code == "synthetic.family"
+    assert named.data["family"] == family
+    assert (family or "cannot be told") in named.because
+    assert near.data == {"nearest": 10, "generated": 3, "known": 99}
+    assert {f.curve for f in (near, named)} == {None}
+    assert whole.data["ood_score"] == pytest.approx(ood, abs=0.05)
+
+
+def test_a_family_that_was_never_told_apart_is_not_named(brightness: Card) -> None:
+    output = {
+        "family": np.array([[-9.0, 9.0]], np.float32),
+        "distance": np.array([99.0], np.float32),
+        "neighbours": np.array([1.0], np.float32),
+    }
+    assert resemblance(output, 0, brightness) == (1.0, 10, "")
 
 
 def test_what_looks_drawn_is_left_with_its_kind(picture: Make, brightness: Card) -> None:
