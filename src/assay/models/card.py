@@ -8,9 +8,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeVar
 
 from assay.errors import ModelError
 from assay.findings import ModelRef
@@ -25,6 +23,9 @@ __all__ = [
     "OperatingPoints",
     "read_card",
 ]
+
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +72,17 @@ class Calibration:
 
     def __call__(self, raw: float) -> float:
         """Natural-log likelihood ratio at raw score ``raw``."""
-        if raw <= self.score[0]:
-            return self.llr[0]
-        if raw >= self.score[-1]:
-            return self.llr[-1]
-        i = bisect_right(self.score, raw)
-        x0, x1 = self.score[i - 1], self.score[i]
-        y0, y1 = self.llr[i - 1], self.llr[i]
-        return y0 + (y1 - y0) * (raw - x0) / (x1 - x0)
+        return _between(raw, self.score, self.llr)
+
+
+def _between(at: float, x: tuple[float, ...], y: tuple[float, ...]) -> float:
+    """Piecewise linear through the knots ``x``, ``y``; constant beyond them."""
+    if at <= x[0]:
+        return y[0]
+    if at >= x[-1]:
+        return y[-1]
+    i = bisect_right(x, at)
+    return y[i - 1] + (y[i] - y[i - 1]) * (at - x[i - 1]) / (x[i] - x[i - 1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +151,7 @@ class Familiarity:
 
     def __call__(self, distance: float) -> float:
         """Share of the known photographs that lie nearer to known ones than ``distance``."""
-        return float(np.interp(distance, self.distance, self.share))
+        return _between(distance, self.distance, self.share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,9 +237,9 @@ def read_card(folder: Path) -> Card:
             outputs={k: str(v) for k, v in raw.get("output", {}).items()},
             gates={k: float(v) for k, v in raw.get("gates", {}).items()},
             calibration=_calibration(raw.get("calibration")),
-            points=_points(raw.get("operating_points")),
+            points=_optional(OperatingPoints, raw.get("operating_points")),
             families=tuple(Family(**_known(Family, f)) for f in raw.get("families", ())),
-            familiarity=_familiarity(raw.get("familiarity")),
+            familiarity=_optional(Familiarity, raw.get("familiarity")),
             metrics=tuple(Metric(**_known(Metric, m)) for m in raw.get("metrics", ())),
             data=tuple(raw.get("data", ())),
             limits=tuple(raw.get("limits", {}).get("sentences", ())),
@@ -271,9 +275,5 @@ def _calibration(raw: Mapping[str, Any] | None) -> Calibration | None:
     )
 
 
-def _points(raw: Mapping[str, Any] | None) -> OperatingPoints | None:
-    return None if raw is None else OperatingPoints(**_known(OperatingPoints, raw))
-
-
-def _familiarity(raw: Mapping[str, Any] | None) -> Familiarity | None:
-    return None if raw is None else Familiarity(**_known(Familiarity, raw))
+def _optional(cls: type[_T], raw: Mapping[str, Any] | None) -> _T | None:
+    return None if raw is None else cls(**_known(cls, raw))

@@ -20,7 +20,7 @@ import numpy as np
 
 from assay_lab.data.cache import CacheWriter
 from assay_lab.data.face_crops import LEAST_BOX, Image, cut, decode, find_faces
-from assay_lab.data.gitmirror import AbsentBlob, GitMirror
+from assay_lab.data.gitmirror import AbsentBlob, mirror_of
 
 TABLE = Path(__file__).with_name("face_sources.tsv")
 CLIPS = re.compile(r"\.(mp4|gif|webm|mov|avi)$", re.IGNORECASE)
@@ -95,13 +95,12 @@ def add_pages(out: CacheWriter, mirrors: Path) -> list[str]:
     """Add the faces of the table; returns repositories that were not fetched."""
     missing = []
     for row in rows():
-        folder = mirrors / row["repository"].replace("/", "+") / "repo"
-        folder = folder / ".git" if (folder / ".git").is_dir() else folder
-        if not folder.is_dir():
+        mirror = mirror_of(mirrors, row["repository"])
+        if mirror is None:
             missing.append(row["repository"])
             continue
         pattern, count, added = re.compile(row["pattern"]), int(row["per_file"]), 0
-        with GitMirror(folder) as mirror:
+        with mirror:
             for name in mirror.names:
                 if not pattern.search(name) or added >= MOST:
                     continue

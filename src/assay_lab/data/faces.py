@@ -23,7 +23,7 @@ import numpy as np
 from assay_lab.data.cache import CacheWriter
 from assay_lab.data.face_crops import LEAST_BOX, Face, cut, decode, find_faces
 from assay_lab.data.face_sources import add_pages
-from assay_lab.data.gitmirror import AbsentBlob, GitMirror
+from assay_lab.data.gitmirror import AbsentBlob, GitMirror, mirror_of
 from assay_lab.data.images import MORE, keep_order
 
 HELD_OUT = frozenset(
@@ -39,7 +39,7 @@ PICTURES = (
     *("held_r3gan", "breakinferno", "portrait0", "aihuman", "paladinos_small", "rodeback"),
 )
 """Beginnings of the names of listed sources in whose pictures faces are looked for."""
-MOST = "200"
+MOST = 200
 """Pictures of one source of our own table, at most."""
 
 
@@ -170,16 +170,19 @@ def add_expressions(out: CacheWriter, git_dir: Path, count: int = 3000) -> None:
             )
 
 
-def _picture_specs(shared: Path, wanted: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    """Rows of the picture table, and the listed ImageNet samples as one more."""
-    for table, most in ((shared / "corpora" / "image_sources.tsv", ""), (MORE, MOST)):
+def _picture_specs(
+    shared: Path, wanted: tuple[str, ...]
+) -> Iterator[tuple[dict[str, str], int | None]]:
+    """Rows of both tables of pictures with how many are taken at most, and the listed ImageNet
+    samples as one more."""
+    for table, most in ((shared / "corpora" / "image_sources.tsv", None), (MORE, MOST)):
         for spec in _rows(table, "\t"):
             if spec["source"].startswith(wanted) and spec["label"] in ("real", "fake"):
-                yield {**spec, "most": most}
+                yield spec, most
     photos = "EliSchwartz/imagenet-sample-images"
     listed = _rows(shared / "corpora" / "photos_train.csv")
     files = [re.escape(r["file"]) for r in listed if r["repository"] == photos]
-    yield {
+    samples = {
         "source": "imagenet",
         "repository": photos,
         "label": "real",
@@ -187,6 +190,7 @@ def _picture_specs(shared: Path, wanted: tuple[str, ...]) -> Iterator[dict[str, 
         "licence": "none stated",
         "pattern": "^(" + "|".join(files) + ")$",
     }
+    yield samples, None
 
 
 def add_pictures(
@@ -198,9 +202,9 @@ def add_pictures(
         for r in _rows(shared / "corpora" / "image_sources_exclude.tsv", "\t")
     }
     missing = []
-    for spec in _picture_specs(shared, wanted):
-        git_dir = mirrors / spec["repository"].replace("/", "+") / "repo"
-        if not git_dir.is_dir():
+    for spec, most in _picture_specs(shared, wanted):
+        mirror = mirror_of(mirrors, spec["repository"])
+        if mirror is None:
             missing.append(spec["source"])
             continue
         source = spec["source"]
@@ -208,12 +212,12 @@ def add_pictures(
             source = family if source.startswith(family) else source
         held = source in HELD_OUT or source.startswith("held_")
         pattern = re.compile(spec["pattern"])
-        with GitMirror(git_dir) as mirror:
+        with mirror:
             names = [
                 n for n in mirror.names if pattern.search(n) and (spec["source"], n) not in barred
             ]
-            if spec.get("most"):
-                names = sorted(names, key=keep_order)[: int(spec["most"])]
+            if most is not None:
+                names = sorted(names, key=keep_order)[:most]
             found = map(_pieces, _contents(mirror, names))
             for name, pieces in zip(names, found, strict=True):
                 for i, (data, box, points) in enumerate(pieces):

@@ -110,3 +110,14 @@ class GitMirror:
         """Yield (name, bytes) in the order given."""
         for name in names:
             yield name, self.read(name)
+
+
+def mirror_of(mirrors: Path, repository: str) -> GitMirror | None:
+    """The fetched mirror of ``owner/name``, or None."""
+    folder = mirrors / repository.replace("/", "+") / "repo"
+    if (folder / ".git").is_dir():
+        folder = folder / ".git"
+    try:
+        return GitMirror(folder) if folder.is_dir() else None
+    except MirrorError:
+        return None

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from assay.analyzers.image.picture_scope import measure, out_of_scope
 from assay_lab.data.cache import Cache, CacheWriter
-from assay_lab.data.gitmirror import AbsentBlob, GitMirror, MirrorError
+from assay_lab.data.gitmirror import AbsentBlob, mirror_of
 
 Image = NDArray[np.uint8]
 
@@ -108,17 +108,6 @@ def excluded(shared: Path) -> set[tuple[str, str]]:
     """(repository, path) that must not be used."""
     with (shared / "corpora/image_sources_exclude.tsv").open(encoding="utf-8") as lines:
         return {(r["repository"], r["path"]) for r in csv.DictReader(lines, delimiter="\t")}
-
-
-def mirror_of(mirrors: Path, repository: str) -> GitMirror | None:
-    """The fetched mirror of ``owner/name``, or None."""
-    folder = mirrors / repository.replace("/", "+") / "repo"
-    if (folder / ".git").is_dir():
-        folder = folder / ".git"
-    try:
-        return GitMirror(folder) if folder.is_dir() else None
-    except MirrorError:
-        return None
 
 
 def from_table(shared: Path, mirrors: Path, absent: list[str]) -> Iterator[Item]:

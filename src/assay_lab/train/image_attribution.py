@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from assay_lab.benchmark.metrics import auc
 from assay_lab.data.images import keep_order
 from assay_lab.train.image_features import Stored
-from assay_lab.train.image_scope import ridge
-from assay_lab.train.images import columns_of, root_weights
+from assay_lab.train.images import root_weights
+from assay_lab.train.ridge import left_out, ridge, whitened
 
 Floats = NDArray[np.float64]
 Strings = NDArray[np.str_]
@@ -74,27 +74,17 @@ def fit_attribution(data: Stored, families: Strings, sites: Strings) -> Attribut
     Pictures of a site are left out together when what is named is counted.
     """
     names = tuple(FAMILIES)
-    columns = columns_of(data.parts, PARTS)
-    x = data.x[:, columns].astype(np.float64)
-    mean, deviation = x.mean(0), x.std(0) + 1e-2
-    z = (x - mean) / deviation
+    seen = whitened(data, PARTS)
     inside = np.isin(families, names)
     y = np.array([[float(f == n) for n in names] for f in families])
-    out = np.zeros(y.shape)
     w = np.ones(len(families))
     w[inside] = root_weights(families[inside], sites[inside])
     fold = np.array([int(keep_order("family " + s)[:6], 16) % FOLDS for s in sites.tolist()])
-    for k in range(FOLDS):
-        at = inside & (fold != k)
-        beta = ridge(z[at], y[at], w[at], PENALTY)
-        out[fold == k] = z[fold == k] @ beta[:-1] + beta[-1]
+    out = left_out(seen.z, y, w, PENALTY, fold, inside)
     best = out.argmax(1)
     least = [_least(out[best == k, k], families[best == k] == n) for k, n in enumerate(names)]
-    beta = ridge(z[inside], y[inside], w[inside], PENALTY)
-    weight = np.zeros((len(names), data.x.shape[1]))
-    weight[:, columns] = (beta[:-1] / deviation[:, None]).T
-    report = _report(out, families, names, least)
-    return Attribution(weight, beta[-1] - weight[:, columns] @ mean, least, names, report)
+    weight, bias = seen.head(ridge(seen.z[inside], y[inside], w[inside], PENALTY))
+    return Attribution(weight, bias, least, names, _report(out, families, names, least))
 
 
 def _least(values: Floats, right: NDArray[np.bool_]) -> float:

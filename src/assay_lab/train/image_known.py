@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from assay.analyzers.image.resemblance import NEAREST
 from assay_lab.train.image_features import Stored
-from assay_lab.train.image_net import NEAREST, Known
+from assay_lab.train.image_net import Known
 from assay_lab.train.images import SEEN, columns_of, root_weights
 
 Floats = NDArray[np.float64]

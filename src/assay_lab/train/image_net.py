@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from assay.analyzers.image.resemblance import NEAREST
+
 SIZE, CUT, WIDTH, HEADS = 160, 16, 768, 12
 """Side of the input and of the squares that become tokens, px; width and attention heads."""
 SIDE = SIZE // CUT
@@ -21,8 +23,6 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 GROUP = 64
 """Weights of one row of a matrix that share a step."""
-NEAREST = 10
-"""Known pictures that a new one is compared with."""
 
 
 class Block(nn.Module):

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from assay.analyzers.image.picture_kind import beyond
 from assay_lab.data.images import keep_order
 from assay_lab.train.image_features import Stored
-from assay_lab.train.images import columns_of, root_weights
+from assay_lab.train.images import root_weights
+from assay_lab.train.ridge import left_out, ridge, whitened
 
 Floats = NDArray[np.float64]
 Strings = NDArray[np.str_]
@@ -44,32 +45,16 @@ def _weights(data: Stored, kinds: Strings) -> Floats:
     return root_weights(names, data.source)
 
 
-def ridge(z: Floats, y: Floats, w: Floats, penalty: float) -> Floats:
-    """Weighted least squares ``[features + 1, outputs]`` by the Gram matrix; last row the bias."""
-    a = np.c_[z, np.ones(len(z))]
-    dual = np.linalg.solve(a @ a.T + penalty * z.shape[1] * np.diag(1 / w), y)
-    return np.asarray(a.T @ dual, np.float64)
-
-
 def fit_scope(data: Stored, parts: tuple[str, ...], penalty: float = 0.05) -> Scope:
     """Fit on all; the threshold gates ``GATED`` of the photographs of sources left out."""
-    columns = columns_of(data.parts, parts)
-    x = data.x[:, columns].astype(np.float64)
-    mean, std = x.mean(0), x.std(0) + 1e-2
-    z, kinds = (x - mean) / std, kinds_of(data)
+    seen, kinds = whitened(data, parts), kinds_of(data)
     y = np.array([[float(k == name) for name in KINDS] for k in kinds])
     w = _weights(data, kinds)
     # sources of one repository leave together; of drawings there are few, so by generator
     stems = [s if k == "drawing" else s.split("_")[0]
              for s, k in zip(data.source, kinds, strict=True)]  # fmt: skip
     fold = np.array([int(keep_order("scope " + s)[:6], 16) % FOLDS for s in stems])
-    out = np.zeros(len(z))
-    for k in range(FOLDS):
-        inside = fold != k
-        if inside.all():
-            continue
-        beta = ridge(z[inside], y[inside], w[inside], penalty)
-        out[~inside] = beyond(z[~inside] @ beta[:-1] + beta[-1])
+    out = beyond(left_out(seen.z, y, w, penalty, fold, np.ones(len(y), bool)))
     photo = (kinds == "photograph") & (data.label == "real")
     generated = (kinds == "photograph") & (data.label == "fake")
     threshold = _balanced(out[photo], data.source[photo])
@@ -80,10 +65,8 @@ def fit_scope(data: Stored, parts: tuple[str, ...], penalty: float = 0.05) -> Sc
     worst = {s: _share(out[photo & (data.source == s)], threshold)
              for s in np.unique(data.source[photo])}  # fmt: skip
     report["photographs by source"] = {k: v for k, v in worst.items() if v > 0}
-    beta = ridge(z, y, w, penalty)
-    weight = np.zeros((len(KINDS), data.x.shape[1]))
-    weight[:, columns] = (beta[:-1] / std[:, None]).T
-    return Scope(weight, beta[-1] - weight[:, columns] @ mean, threshold, report)
+    weight, bias = seen.head(ridge(seen.z, y, w, penalty))
+    return Scope(weight, bias, threshold, report)
 
 
 def _balanced(values: Floats, source: Strings) -> float:
