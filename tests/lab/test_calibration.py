@@ -97,3 +97,14 @@ def test_the_even_point_holds_on_the_average_and_on_each_source() -> None:
     assert point < cal.conservative_threshold(real, 0.01)
     odd = {**real, "odd": rng.normal(4, 1, 300)}
     assert float((odd["odd"] >= cal.even_threshold(odd, 0.01)).mean()) <= 0.03
+
+
+def test_an_even_quantile_weighs_sets_alike() -> None:
+    sets = {"many": np.zeros(900), "few": np.arange(10.0)}
+    # half of the mass is in ``few``: a twentieth of the whole is its largest value
+    assert m.even_quantile(sets, 0.049) == 9.0
+    assert m.even_quantile(sets, 0.051) == 8.0
+    one = np.random.default_rng(0).normal(size=999)
+    assert m.even_quantile({"one": one}, 0.01) == np.quantile(one, 0.99, method="higher")
+    with pytest.raises(ValueError, match="no samples"):
+        m.even_quantile({"none": np.zeros(0)}, 0.1)

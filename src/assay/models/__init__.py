@@ -2,7 +2,7 @@
 
 A model is a folder ``zoo/<name>-v<N>/`` that never changes once released:
 ``card.toml`` (what it is, how to feed it, how good it is, where it fails),
-``model.onnx`` (absent when the model is a calibration curve only) and
+``model.onnx`` or ``model.npz`` (absent when the model is a calibration curve only) and
 ``golden.json`` (outputs it must reproduce). Not in here: opinions about media.
 """
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.errors import ModelError
-from assay.models import store
+from assay.models import packed, store
 
-__all__ = ["run"]
+__all__ = ["open_network", "run"]
 
 
 def run(
@@ -44,17 +45,25 @@ def run(
 
 @cache
 def _session(key: str) -> Any:
-    import onnxruntime
-
     path = store.model_path(key)
-    options = onnxruntime.SessionOptions()
-    # Fixed threads: results must not depend on the machine, and jobs run side by side.
-    options.intra_op_num_threads = min(2, os.cpu_count() or 1)
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=["CPUExecutionProvider"]
-        )
+        # Fixed threads: results must not depend on the machine, and jobs run side by side.
+        return open_network(path, min(2, os.cpu_count() or 1))
     except Exception as error:  # as above
         raise ModelError(f"{path}: ONNX Runtime cannot load it: {error}") from error
+
+
+def open_network(path: Path, threads: int) -> Any:
+    """ONNX Runtime session of an ``.onnx`` file or of an ``.npz`` file (see ``packed``)."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    graph: str | bytes = str(path)
+    if path.suffix == ".npz":
+        graph, matrices = packed.read(path)
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(m) for m in matrices.values()]
+        options.add_external_initializers(list(matrices), values)
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

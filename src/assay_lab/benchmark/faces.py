@@ -1,7 +1,7 @@
 """The open face test, scored by the shipped analyzer on decoded pictures.
 
     python -m assay_lab.benchmark.faces --test DIR/faces/test --cache DIR \\
-        --out benchmarks/faces-v3.json [--card]
+        --out benchmarks/faces-v4.json [--card]
 
 Writes AUC with bootstrap intervals, TPR at 1 % FPR, EER, calibration error and
 the share of reals flagged at the card's 1 % point, per source and corruption,
@@ -32,12 +32,12 @@ from assay.media import Image, decode
 from assay.models import Card, model_path
 from assay.models import card as read_card
 from assay.models.prepare import picture_tensor, square_crop
+from assay.models.runtime import open_network
 from assay_lab.benchmark import metrics as m
 from assay_lab.benchmark.nuisance import NAMES, Baseline, describe, halves
 from assay_lab.benchmark.open_test import Floats, manifest, options, row, write
 from assay_lab.data import corruptions
 from assay_lab.data.cache import Cache
-from assay_lab.export.onnx_graph import run_onnx
 
 CORRUPTED = ("none", "jpeg50", "half_size")
 
@@ -71,7 +71,7 @@ def training_mix(cache: Cache, size: int, batches: int) -> tuple[Floats, Floats,
     """Nuisance numbers, labels and kind of pair of what training saw."""
     from assay_lab.train.face_batches import PAIRS, Mix
 
-    mix = Mix(cache, (size, size), seed=99)
+    mix = Mix(cache, size, seed=99)
     features, labels = [], []
     for step in range(5000, 5000 + batches):
         batch = mix(step)
@@ -84,10 +84,10 @@ def training_mix(cache: Cache, size: int, batches: int) -> tuple[Floats, Floats,
 def milliseconds(card: Card, rounds: int = 30) -> float:
     """Median time of one face on one thread, network only."""
     x = picture_tensor(np.zeros((1, card.input.height, card.input.width, 3), np.uint8), card.input)
-    path, spent = model_path(card.key), []
+    session, spent = open_network(model_path(card.key), 1), []
     for _ in range(rounds):
         began = time.thread_time()
-        run_onnx(path, x, threads=1)
+        session.run(None, {card.input.name: x})
         spent.append(time.thread_time() - began)
     return round(1e3 * statistics.median(spent), 1)
 

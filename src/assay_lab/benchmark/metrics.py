@@ -11,7 +11,7 @@ networks" (2017). Each is compared with scikit-learn in the tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -222,3 +222,18 @@ def summary(
         row["ece"] = ece(y, probabilities)
         row["brier"] = brier(y, probabilities)
     return row
+
+
+def even_quantile(sets: Mapping[str, Floats], share: float) -> float:
+    """The largest score that more than ``share`` of the samples reach, all sets weighing alike.
+
+    So at most ``share`` of them lie above it. Raises ValueError when there is no sample.
+    """
+    filled = [v for v in sets.values() if len(v)]
+    if not filled:
+        raise ValueError("no samples")
+    scores = np.concatenate(filled)
+    mass = np.concatenate([np.full(len(v), 1 / len(v)) for v in filled]) / len(filled)
+    order = np.argsort(-scores)
+    at = int(np.searchsorted(np.cumsum(mass[order]), share, side="right"))
+    return float(scores[order][min(at, len(scores) - 1)])

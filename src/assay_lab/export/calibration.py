@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay_lab.benchmark.logistic import fit_logistic
+from assay_lab.benchmark.metrics import even_quantile
 
 Floats = NDArray[np.float64]
 
@@ -108,18 +109,10 @@ def even_threshold(
     The largest of the sources' own quantiles is stricter than it states by far where they
     are many: then it flags nothing and finds nothing.
     """
-    s = np.concatenate(list(real.values()))
-    w = np.concatenate([np.full(len(v), 1 / len(v)) for v in real.values()]) / len(real)
-    order = np.argsort(-s)
-    at = int(np.searchsorted(np.cumsum(w[order]), fpr, side="right"))
-    mean = float(s[order][min(at, len(s) - 1)])
+    mean = even_quantile(real, fpr)
     return float(max(np.nextafter(mean, np.inf), conservative_threshold(real, worst * fpr, least)))
 
 
 def low_band(fake: Mapping[str, Floats], share: float = 0.02) -> float:
     """Score below which ``share`` of the fakes fall, every source weighing alike."""
-    s = np.concatenate(list(fake.values()))
-    w = np.concatenate([np.full(len(v), 1 / len(v)) for v in fake.values()])
-    order = np.argsort(s)
-    mass = np.cumsum(w[order]) / w.sum()
-    return float(s[order][int(np.searchsorted(mass, share))])
+    return -even_quantile({k: -v for k, v in fake.items()}, share)

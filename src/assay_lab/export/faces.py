@@ -1,7 +1,7 @@
 """Export the face network: graph, parity, calibration, operating points, card, golden outputs.
 
-    python -m assay_lab.export.faces --cache DIR --checkpoint DIR/last.pt --size 192 \\
-        --out src/assay/models/zoo/faces-v3 --commit SHA --date DATE --origin TEXT
+    python -m assay_lab.export.faces --cache DIR --checkpoint DIR/last.pt --weights FILE \\
+        --out src/assay/models/zoo/faces-v4 --commit SHA --date DATE --origin TEXT
 
 Everything is chosen on the validation rows of the cache: identities and sources that
 training never saw. One half of their groups chooses the operating points and the gates,
@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from assay.models.prepare import square_crop
 from assay_lab.benchmark.metrics import auc, rate_at
@@ -32,13 +32,15 @@ from assay_lab.data.cache import Cache, Row
 from assay_lab.data.face_crops import Image, decode
 from assay_lab.data.faces import HELD_OUT
 from assay_lab.export import calibration as cal
+from assay_lab.export import four_bits
 from assay_lab.export.card import dumps
 from assay_lab.export.golden import write_golden
-from assay_lab.export.onnx_graph import check_parity, run_onnx, sha256, write_onnx
+from assay_lab.export.onnx_graph import check_parity, run_onnx, sha256
 from assay_lab.forge import self_blend as forge
-from assay_lab.train.face_batches import MARGIN, MEAN, STD, numbers, to_input
+from assay_lab.train.face_batches import MARGIN, numbers
+from assay_lab.train.face_net import SIZE, Adapted, FaceNet
 from assay_lab.train.faces import centred
-from assay_lab.train.net import FaceNet, fold_batchnorm
+from assay_lab.train.image_net import MEAN, STD, to_input
 
 Floats = NDArray[np.float64]
 MAX_TURN = 0.6
@@ -77,19 +79,6 @@ LIMITS = [
     "Drawings, statues and masks are outside what the network was trained on.",
     "The map shows which places moved this network's score, not where the face was changed.",
 ]
-
-
-class Served(nn.Module):
-    """The network as shipped: mean of a picture and its mirror image."""
-
-    def __init__(self, net: FaceNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        a, first = self.net(x)
-        b, second = self.net(torch.flip(x, (3,)))
-        return (a + b) / 2, (first + torch.flip(second, (2,))) / 2
 
 
 def score_all(model: Path, crops: list[Image]) -> Floats:
@@ -221,16 +210,23 @@ def panels(scores: dict[str, dict[str, Floats]]) -> dict[str, float]:
     return found
 
 
-def load(checkpoint: Path) -> FaceNet:
-    """The averaged network of a checkpoint, normalisation folded, in evaluation mode."""
-    net = FaceNet()
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
-    folded = "stem.0.bias" in state  # a run that started from a released model
-    if folded:
-        fold_batchnorm(net)
-    net.load_state_dict(state)
-    net.eval()
-    return net if folded else fold_batchnorm(net)
+def load(checkpoint: Path, weights: Path) -> tuple[FaceNet, list[tuple[Tensor, Tensor]]]:
+    """The averaged network of a checkpoint as it is stored, and the matrices held in 8 bits."""
+    net = FaceNet(weights)
+    net.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["average"])
+    coarse = []
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(parameter.half().float())
+        for layer in (net.patch, net.whole):
+            codes, step = four_bits.eight_bits(layer.weight)
+            layer.weight.copy_(codes.float() * step)
+            coarse.append((codes, step))
+    for module in net.modules():
+        if isinstance(module, Adapted):  # the exporter names what is part of the state
+            module.register_buffer("weight", module.weight)
+            module.register_buffer("bias", module.bias)
+    return net.eval(), coarse
 
 
 def data_table(cache: Cache) -> list[dict[str, Any]]:
@@ -260,28 +256,29 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--checkpoint", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--commit", required=True)
-    p.add_argument("--size", type=int, default=192)
+    p.add_argument("--weights", type=Path, required=True, help="ONNX file of CLIP")
     p.add_argument("--most", type=int, nargs=2, default=(300, 100), help="reals and fakes a set")
     p.add_argument("--date", type=datetime.date.fromisoformat, required=True)
     p.add_argument("--origin", required=True, help="what the weights come from, for the card")
-    p.add_argument("--against", type=Path, help="released folder to compare with")
+    p.add_argument("--against", type=Path, help="an exported network to compare with")
     a = p.parse_args(argv)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     a.out.mkdir(parents=True, exist_ok=True)
-    model = a.out / "model.onnx"
-    served = Served(load(a.checkpoint)).eval()
-    write_onnx(served, torch.zeros(2, 3, a.size, a.size), model, ("logit", "map"))
-    noise = np.random.default_rng(0).normal(size=(3, 3, a.size, a.size)).astype(np.float32)
-    print("parity", check_parity(served, model, noise))
+    model = a.out / "model.npz"
+    net, coarse = load(a.checkpoint, a.weights)
+    example = torch.zeros(2, 3, SIZE, SIZE)
+    four_bits.write(net, example, model, ("logit", "map"), net.coded, coarse)
+    noise = np.random.default_rng(0).normal(size=(3, 3, SIZE, SIZE)).astype(np.float32)
+    print("parity", check_parity(net, model, noise, 0.02), model.stat().st_size)
 
     cache = Cache(a.cache)
-    halves = [validation_crops(cache, a.size, part, tuple(a.most)) for part in (0, 1)]
+    halves = [validation_crops(cache, SIZE, part, tuple(a.most)) for part in (0, 1)]
     first, second = (all_scores(model, h) for h in halves)
     strict = cal.even_threshold(by_origin(first), 0.01)
     loose = cal.even_threshold(by_origin(first), 0.05)
     low = cal.low_band(pick(first, ":fake", "none"))
-    least, by_size = smallest_face(model, halves[0], a.size)
+    least, by_size = smallest_face(model, halves[0], SIZE)
     temper = cal.transfer(pick(second, ":real"), pick(second, ":fake"))
     knots = cal.calibrate(
         pick(second, ":real"), pick(second, ":fake"), copies=len(CORRUPTED), temper=temper
@@ -311,7 +308,7 @@ def main(argv: list[str] | None = None) -> None:
             "created": a.date,
             "commit": a.commit,
             "origin": a.origin,
-            "file": "model.onnx",
+            "file": model.name,
             "sha256": sha256(model),
             "bytes": model.stat().st_size,
             "summary": "Scores one face crop for traces of swapping, reenactment, compositing or "
@@ -320,8 +317,8 @@ def main(argv: list[str] | None = None) -> None:
         "input": {
             "name": "input",
             "kind": "image",
-            "height": a.size,
-            "width": a.size,
+            "height": SIZE,
+            "width": SIZE,
             "mean": list(MEAN),
             "std": list(STD),
             "scale": 255.0,
@@ -364,7 +361,7 @@ def main(argv: list[str] | None = None) -> None:
         },
     }
     (a.out / "card.toml").write_text(dumps(card), encoding="utf-8")
-    write_golden(model, a.out.name, a.size, a.size, a.out / "golden.json")
+    write_golden(model, a.out.name, SIZE, SIZE, 0.01)
     report = {
         "held_out_sources": sorted(HELD_OUT),
         "points": card["operating_points"],
@@ -374,7 +371,7 @@ def main(argv: list[str] | None = None) -> None:
         "auc": panels(second),
     }
     if a.against:
-        report["auc_before"] = panels(all_scores(a.against / "model.onnx", halves[1]))
+        report["auc_before"] = panels(all_scores(a.against, halves[1]))
     print(json.dumps(report, indent=1, default=str))
 
 

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from assay.models.runtime import open_network
+
 
 class ParityError(Exception):
     """The exported graph does not reproduce the network."""
@@ -47,12 +49,8 @@ def write_onnx(
 
 @functools.lru_cache(maxsize=4)
 def _session(path: str, digest: str, threads: int) -> Any:
-    import onnxruntime as ort
-
     del digest  # only part of the key: a file written anew is loaded anew
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return open_network(Path(path), threads)
 
 
 def run_onnx(path: Path, x: NDArray[np.float32], threads: int = 1) -> list[NDArray[np.float32]]:
@@ -61,15 +59,19 @@ def run_onnx(path: Path, x: NDArray[np.float32], threads: int = 1) -> list[NDArr
 
 
 def check_parity(
-    net: nn.Module, path: Path, x: NDArray[np.float32], tolerance: float = 1e-4
+    net: nn.Module, path: Path, x: NDArray[np.float32], tolerance: float = 1e-4, outputs: int = 0
 ) -> float:
-    """Largest difference of any output on ``x``; raises ParityError above ``tolerance``."""
+    """Largest difference of any output on ``x``, or of the first ``outputs`` of them.
+
+    Raises ParityError above ``tolerance``.
+    """
     with torch.no_grad():
         ours = [t.numpy() for t in net.eval()(torch.from_numpy(x))]
     theirs = run_onnx(path, x)
     if len(ours) != len(theirs):
         raise ParityError(f"{len(ours)} outputs in torch, {len(theirs)} in the graph")
-    worst = max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
+    pairs = list(zip(ours, theirs, strict=True))[: outputs or None]
+    worst = max(float(np.abs(a - b).max()) for a, b in pairs)
     if not worst <= tolerance:
         raise ParityError(f"outputs differ by {worst:.2e}")
     return worst

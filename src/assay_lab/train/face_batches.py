@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from torch import Tensor
 
 from assay_lab.data import corruptions as c
 from assay_lab.data.cache import Cache, Row
@@ -29,20 +28,12 @@ Image = NDArray[np.uint8]
 Mask = NDArray[np.float32]
 Rng = np.random.Generator
 
-MEAN = (0.5, 0.5, 0.5)
-STD = (0.5, 0.5, 0.5)
 FORGED = 256  # longest side of a picture that is forged, pixels
-LARGE = 0.3  # share of batches of the second size
 SMALL = 0.3  # share of faces that are shrunk first
 CODECS = 0.35  # share that may pass through a video codec, which is slow
 MARGIN = 1.0  # serving crop, in longer sides of the face box
 PAIRS = {"swap": 5, "forged": 4, "gan": 2, "other": 5}
 TOGETHER = 0.6  # share of the others whose real face comes from the page of the fake one
-
-
-def to_input(crops: Tensor) -> Tensor:
-    """uint8 [N, H, W, 3] to float32 [N, 3, H, W] (channels last) in the network's units."""
-    return (crops.permute(0, 3, 1, 2).float() / 255 - MEAN[0]) / STD[0]
 
 
 def numbers(text: str) -> NDArray[np.float64]:
@@ -75,10 +66,10 @@ def to_size(rgb: Image, size: int, draw: float = 0.0) -> Image:
 class Mix:
     """Draws training batches from a cache; ``mix(step)`` depends on seed and step only."""
 
-    def __init__(self, cache: Cache, sizes: tuple[int, int], seed: int, ramp: int = 2000) -> None:
-        """``sizes``: sides of the input of most batches and of three in ten, pixels."""
-        self.cache, self.sizes, self.seed, self.ramp = cache, sizes, seed, ramp
-        self.size = sizes[0]
+    def __init__(self, cache: Cache, size: int, seed: int, ramp: int = 2000) -> None:
+        """``size``: side of the network's input, pixels; ``ramp``: steps until corruption is
+        strongest."""
+        self.cache, self.size, self.seed, self.ramp = cache, size, seed, ramp
         self.strength = 1.0
         rows = [(i, r) for i, r in enumerate(cache.rows) if r.use == "train"]
         real = {r.name: i for i, r in rows if r.source == "dfdc" and r.label == "real"}
@@ -221,7 +212,6 @@ class Mix:
 
     def __call__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.seed, step])
-        self.size = self.sizes[int(rng.random() < LARGE)]
         # traces are learned from clear pictures first, then held on to in corrupted ones
         self.strength = 0.35 + 0.4 * min(1.0, step / self.ramp)
         items = [it for kind, n in PAIRS.items() for _ in range(n) for it in self.pair(kind, rng)]

@@ -1,9 +1,8 @@
 """Training recipe of the face model.
 
-    python -m assay_lab.train.faces --cache DIR --out DIR [--start OLD/faces-v1] [--resume]
+    python -m assay_lab.train.faces --cache DIR --weights FILE --out DIR [--resume]
 
-Starts from ImageNet weights or from a released model. What a batch holds is in
-``face_batches``. Most batches are smaller than what is served, for speed.
+Starts from the blocks of CLIP in ``FILE``. What a batch holds is in ``face_batches``.
 """
 
 from __future__ import annotations
@@ -26,9 +25,10 @@ from assay_lab.benchmark.metrics import auc, tpr_at_fpr
 from assay_lab.data.cache import Cache, Row
 from assay_lab.data.face_crops import decode, find_faces
 from assay_lab.forge import self_blend as forge
-from assay_lab.train.face_batches import MARGIN, PAIRS, Mix, numbers, to_input
+from assay_lab.train.face_batches import MARGIN, PAIRS, Mix, numbers
+from assay_lab.train.face_net import SIZE, FaceNet
+from assay_lab.train.image_net import to_input
 from assay_lab.train.loop import Batch, Plan, fit
-from assay_lab.train.net import FaceNet, load_imagenet, load_released
 
 Image = NDArray[np.uint8]
 Rng = np.random.Generator
@@ -38,7 +38,7 @@ def loss(net: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
     """Cross-entropy with smoothed labels, plus the mask where it is known."""
     assert isinstance(net, FaceNet)
     x = to_input(batch["x"])
-    with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=net.half_precision):
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
         logit, where = net.training_outputs(x)
     logit, where, y = logit.float(), where.float(), batch["y"]
     main = F.binary_cross_entropy_with_logits(logit, 0.03 + 0.94 * y)
@@ -67,7 +67,7 @@ def centred(row: Row, rgb: Image, size: int, scale: float = 1.0) -> Image:
     return square_crop(rgb, *square, size)
 
 
-def validation_rows(cache: Cache, most: int = 150) -> dict[str, list[int]]:
+def validation_rows(cache: Cache, most: int = 100) -> dict[str, list[int]]:
     """Indices by set name; the DFDC sets are at most ``most`` of each."""
     sets: dict[str, list[int]] = defaultdict(list)
     for i, r in enumerate(cache.rows):
@@ -83,7 +83,7 @@ def validation_rows(cache: Cache, most: int = 150) -> dict[str, list[int]]:
 def scores(net: nn.Module, crops: list[Image], device: str = "cpu") -> NDArray[np.float64]:
     """Logits of face crops."""
     out = []
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(device, dtype=torch.bfloat16):
         for at in range(0, len(crops), 32):
             x = to_input(torch.from_numpy(np.stack(crops[at : at + 32])).to(device))
             out.append(net(x)[0].float().cpu().numpy())
@@ -177,13 +177,12 @@ def main(argv: list[str] | None = None) -> None:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--cache", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--weights", type=Path, required=True, help="ONNX file of CLIP")
     p.add_argument("--resume", action="store_true")
     p.add_argument("--device", default="cpu")
-    p.add_argument("--size", type=int, default=160, help="side of the input of most batches")
-    p.add_argument("--served-size", type=int, default=192, help="side in the others and served")
     p.add_argument("--steps", type=int, default=5000)
     p.add_argument("--minutes", type=float, default=0.0, help="end the schedule in this time")
-    p.add_argument("--lr", type=float, default=5e-4)
+    p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--workers", type=int, default=1)
@@ -191,9 +190,6 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--rank", type=int, default=0, help=argparse.SUPPRESS)
     p.add_argument("--eval-every", type=int, default=500)
     p.add_argument("--ramp", type=int, default=2000, help="steps until corruption is strongest")
-    p.add_argument("--freeze", type=int, default=0, help="blocks that are no longer trained")
-    p.add_argument("--start", type=Path, help="released model folder to start from")
-    p.add_argument("--half", action="store_true", help="compute in bfloat16")
     a = p.parse_args(argv)
     others = []
     if a.processes > 1 and a.rank == 0:
@@ -204,14 +200,8 @@ def main(argv: list[str] | None = None) -> None:
             others.append(subprocess.Popen([*again, "--rank", str(rank)]))  # noqa: S603
     torch.manual_seed(a.seed)
     cache = Cache(a.cache)
-    net = FaceNet()
-    load_imagenet(net)
-    if a.start:
-        load_released(net, a.start)
-    net.half_precision = a.half
-    if a.freeze:
-        net.freeze(a.freeze)
-    mix = Mix(cache, (a.size, a.served_size), a.seed + 1_000_003 * a.rank, a.ramp)
+    net = FaceNet(a.weights)
+    mix = Mix(cache, SIZE, a.seed + 1_000_003 * a.rank, a.ramp)
     plan = Plan(
         a.steps, lr=a.lr, warmup=min(100, 1 + a.steps // 10), seed=a.seed,
         threads=a.threads, workers=a.workers,
@@ -223,7 +213,7 @@ def main(argv: list[str] | None = None) -> None:
         mix,
         a.out,
         plan,
-        evaluate=validator(cache, a.served_size, a.device),
+        evaluate=validator(cache, SIZE, a.device),
         resume=a.resume,
     )
     for other in others:

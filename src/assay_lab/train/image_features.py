@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,9 +27,11 @@ from numpy.typing import NDArray
 
 from assay.analyzers.image.patches import native_patches
 from assay.models.prepare import whole_picture
+from assay.models.runtime import open_network
 from assay_lab.data import corruptions as c
 from assay_lab.data.cache import Cache
 from assay_lab.data.images import MANY, NO_PHOTO, decode, keep_order, picture
+from assay_lab.export import four_bits
 from assay_lab.train.image_net import SIZE, WIDTH, Features, load_tower, to_input
 
 Image = NDArray[np.uint8]
@@ -175,8 +178,19 @@ def _order(cache: Cache, *, whole: bool) -> Iterator[int]:
             yield i
 
 
-def extract(jobs: Iterator[tuple[str, int, Image]], net: Features, out: Path) -> None:
-    """Add ``jobs`` to ``out``; it is written anew every 512 views."""
+def served(taps: tuple[int, ...], weights: Path, path: Path) -> Features:
+    """Write the tower to ``path`` as it is served, so that heads are fitted on what serves."""
+    net = Features(taps)
+    four_bits.write(
+        net.eval(), torch.zeros(2, 3, SIZE, SIZE), path, ("features",), load_tower(net, weights)
+    )
+    return net
+
+
+def extract(
+    jobs: Iterator[tuple[str, int, Image]], parts: Iterable[str], tower: Path, out: Path
+) -> None:
+    """Add what ``tower`` says of ``jobs`` to ``out``; it is written anew every 2048 views."""
     keys: list[tuple[str, int]] = []
     found: list[NDArray[np.float16]] = []
     if out.exists():
@@ -184,28 +198,27 @@ def extract(jobs: Iterator[tuple[str, int, Image]], net: Features, out: Path) ->
         keys = list(zip(held["sha256"].tolist(), held["view"].tolist(), strict=True))
         found = [held["x"]]
     waiting: list[Image] = []
+    session = open_network(tower, 1)
 
     def flush() -> None:
-        batch = to_input(torch.from_numpy(np.stack(waiting)))
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            y = net(batch).float().numpy()
-        found.append(np.asarray(y, np.float16))
+        batch = to_input(torch.from_numpy(np.stack(waiting))).contiguous().numpy()
+        found.append(np.asarray(session.run(None, {"input": batch})[0], np.float16))
         waiting.clear()
 
     def save() -> None:
         part = out.with_suffix(".part.npz")
         sha, view = zip(*keys, strict=True)
         np.savez(part, x=np.concatenate(found), sha256=np.array(sha), view=np.array(view),
-                 parts=np.array(net.parts))  # fmt: skip
+                 parts=np.array(tuple(parts)))  # fmt: skip
         part.replace(out)
         print(json.dumps({"views": len(keys)}), flush=True)
 
     for sha256, view, pixels in jobs:
         waiting.append(pixels)
         keys.append((sha256, view))
-        if len(waiting) == 16:
+        if len(waiting) == 8:
             flush()
-            if len(keys) % 512 < 16:
+            if len(keys) % 2048 < 8:
                 save()
     if waiting:
         flush()
@@ -232,11 +245,12 @@ def main(argv: list[str] | None = None) -> None:
     a = p.parse_args(argv)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    net = Features(tuple(a.taps))
-    load_tower(net, a.weights)
     a.out.parent.mkdir(parents=True, exist_ok=True)
     jobs = (wholes if a.what == "whole" else natives)(Cache(a.cache), known(a.out), a.views)
-    extract(jobs, net.eval(), a.out)
+    with tempfile.TemporaryDirectory() as folder:
+        tower = Path(folder) / "tower.npz"
+        net = served(tuple(a.taps), a.weights, tower)
+        extract(jobs, net.parts, tower, a.out)
 
 
 if __name__ == "__main__":

