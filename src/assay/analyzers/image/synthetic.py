@@ -181,7 +181,7 @@ def _resembles(like: Resemblance, claim: Claim, model: Card) -> tuple[Finding, .
         kind=Kind.MODEL,
         claim=Claim.NEUTRAL,
         because=f"Of the {NEAREST} pictures most like it among {known.pictures} known ones, "
-        f"{like.generated} are generated; of all known ones, {known.generated:.0%} are.",
+        f"{like.generated} are generated; of all known ones, {100 * known.generated:.0f} % are.",
         model=model.ref,
         limits=("Alike is what has a similar subject and style; that proves nothing.",),
         data={"nearest": NEAREST, "generated": like.generated, "known": known.pictures},
