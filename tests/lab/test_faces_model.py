@@ -13,16 +13,8 @@ import pytest
 
 from assay.analyzers.image.face_scoring import MODEL as KEY
 from assay.models import card, model_path
+from assay.models.golden import seeded_input
 from assay.models.runtime import run
-
-
-def blocks(seed: int, height: int, width: int) -> np.ndarray:
-    """The recipe written in golden.json."""
-    r = np.random.RandomState(seed)
-    a = r.uniform(-1, 1, (1, 3, 6, 6))
-    x = np.repeat(np.repeat(a, -(-height // 6), axis=2), -(-width // 6), axis=3)
-    x = x[:, :, :height, :width]
-    return (x + 0.1 * r.uniform(-1, 1, (1, 3, height, width))).astype(np.float32)
 
 
 def test_golden_outputs() -> None:
@@ -30,7 +22,8 @@ def test_golden_outputs() -> None:
     golden = json.loads((found.folder / "golden.json").read_text("utf-8"))
     assert golden["model"] == KEY
     cases = golden["cases"]
-    x = np.concatenate([blocks(c["seed"], golden["height"], golden["width"]) for c in cases])
+    assert (golden["height"], golden["width"]) == (found.input.height, found.input.width)
+    x = np.concatenate([seeded_input("blocks", c["seed"], found.input) for c in cases])
     out = run(KEY, {"input": x})
     expected = [c["logit"] for c in cases]
     np.testing.assert_allclose(out["logit"], expected, atol=golden["tolerance"])
@@ -63,6 +56,5 @@ def test_card_holds_together() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_answers_are_deterministic(seed: int) -> None:
-    side = card(KEY).input.height
-    x = blocks(seed, side, side)
+    x = seeded_input("blocks", seed, card(KEY).input)
     np.testing.assert_array_equal(run(KEY, {"input": x})["logit"], run(KEY, {"input": x})["logit"])

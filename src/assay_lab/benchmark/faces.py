@@ -32,12 +32,12 @@ from assay.media import Image, decode
 from assay.models import Card, model_path
 from assay.models import card as read_card
 from assay.models.prepare import picture_tensor, square_crop
-from assay.models.runtime import open_network
 from assay_lab.benchmark import metrics as m
 from assay_lab.benchmark.nuisance import NAMES, Baseline, describe, halves
 from assay_lab.benchmark.open_test import Floats, manifest, options, row, write
 from assay_lab.data import corruptions
 from assay_lab.data.cache import Cache
+from assay_lab.export.onnx_graph import run_onnx
 
 CORRUPTED = ("none", "jpeg50", "half_size")
 
@@ -84,10 +84,10 @@ def training_mix(cache: Cache, size: int, batches: int) -> tuple[Floats, Floats,
 def milliseconds(card: Card, rounds: int = 30) -> float:
     """Median time of one face on one thread, network only."""
     x = picture_tensor(np.zeros((1, card.input.height, card.input.width, 3), np.uint8), card.input)
-    session, spent = open_network(model_path(card.key), 1), []
+    path, spent = model_path(card.key), []
     for _ in range(rounds):
         began = time.thread_time()
-        session.run(None, {card.input.name: x})
+        run_onnx(path, x, threads=1)
         spent.append(time.thread_time() - began)
     return round(1e3 * statistics.median(spent), 1)
 

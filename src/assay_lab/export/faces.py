@@ -361,7 +361,7 @@ def main(argv: list[str] | None = None) -> None:
         },
     }
     (a.out / "card.toml").write_text(dumps(card), encoding="utf-8")
-    write_golden(model, a.out.name, SIZE, SIZE, 0.01)
+    write_golden(model, SIZE, 0.01)
     report = {
         "held_out_sources": sorted(HELD_OUT),
         "points": card["operating_points"],

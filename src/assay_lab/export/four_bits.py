@@ -78,6 +78,7 @@ class _Writer:
     def multiply(self, x: str, matrix: tuple[str, str], output: str) -> None:
         """``x`` times the matrix; each row of ``x`` as two numbers of eight bits."""
         from onnx import TensorProto as T
+        from onnx import helper
 
         size = self.node("Abs", [x], output + "_size")
         peak = self.node("ReduceMax", [size], output + "_peak", axes=[-1], keepdims=1)
@@ -98,17 +99,12 @@ class _Writer:
         zero = self.constant("zero", np.uint8(128))
         sums = self.node("MatMulInteger", [bytes_, matrix[0], zero], output + "_sums")
         floats = self.node("Cast", [sums], output + "_floats", to=T.FLOAT)
-        first, second = output + "_first", output + "_second"
-        self.split(floats, (first, second))
-        small = self.node("Div", [second, finer], output + "_small")
-        total = self.node("Add", [first, small], output + "_total")
+        parts = [output + "_first", output + "_second"]
+        self.nodes.append(helper.make_node("Split", [floats], parts, axis=0))
+        small = self.node("Div", [parts[1], finer], output + "_small")
+        total = self.node("Add", [parts[0], small], output + "_total")
         by_row = self.node("Div", [total, factor], output + "_by_row")
         self.node("Mul", [by_row, matrix[1]], output)
-
-    def split(self, x: str, outputs: tuple[str, str]) -> None:
-        from onnx import helper
-
-        self.nodes.append(helper.make_node("Split", [x], list(outputs), axis=0))
 
 
 def write(

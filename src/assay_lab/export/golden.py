@@ -24,7 +24,7 @@ def seeded_input(seed: int, height: int, width: int) -> NDArray[np.float32]:
     return golden.seeded_input("blocks", seed, InputSpec(height=height, width=width))
 
 
-def write_golden(model: Path, name: str, height: int, width: int, tolerance: float) -> None:
+def write_golden(model: Path, side: int, tolerance: float) -> None:
     """Write ``golden.json`` beside ``model``: seeds, the logit (and sum of the map) for each.
 
     ``tolerance``: how far another processor may be off. Networks that round what they
@@ -32,14 +32,14 @@ def write_golden(model: Path, name: str, height: int, width: int, tolerance: flo
     """
     cases: list[dict[str, Any]] = []
     for seed in range(6):
-        found = run_onnx(model, seeded_input(seed, height, width))
+        found = run_onnx(model, seeded_input(seed, side, side))
         case = {"input": "blocks", "seed": seed, "logit": float(found[0].reshape(-1)[0])}
         cases.append(case | ({"map_sum": float(found[1].sum())} if len(found) == 2 else {}))
     document = {
-        "model": name,
+        "model": model.parent.name,
         "recipe": RECIPE,
-        "height": height,
-        "width": width,
+        "height": side,
+        "width": side,
         "cases": cases,
         "tolerance": tolerance,
     }

@@ -502,7 +502,7 @@ def main(argv: list[str] | None = None) -> None:
     if worth["auc_low"] <= WORTH_SHIPPING:
         raise SystemExit(f"not shipped: matched AUC {worth['auc']}, lower {worth['auc_low']}")
     (a.out / "card.toml").write_text(dumps(card_of(tap, scope, family, known, cache, found, a)))
-    write_golden(model, a.out.name, SIZE, SIZE, 0.01)
+    write_golden(model, SIZE, 0.01)
 
 
 if __name__ == "__main__":

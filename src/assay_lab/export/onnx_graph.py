@@ -48,14 +48,16 @@ def write_onnx(
 
 
 @functools.lru_cache(maxsize=4)
-def _session(path: str, digest: str, threads: int) -> Any:
-    del digest  # only part of the key: a file written anew is loaded anew
-    return open_network(Path(path), threads)
+def _session(path: Path, written: tuple[int, int], threads: int) -> Any:
+    del written  # only part of the key: a file written anew is loaded anew
+    return open_network(path, threads)
 
 
 def run_onnx(path: Path, x: NDArray[np.float32], threads: int = 1) -> list[NDArray[np.float32]]:
     """Outputs of the graph on ``x``, with ``threads`` intra-op threads on the CPU."""
-    return list(_session(str(path), sha256(path), threads).run(None, {"input": x}))
+    found = path.stat()
+    session = _session(path, (found.st_mtime_ns, found.st_size), threads)
+    return list(session.run(None, {"input": x}))
 
 
 def check_parity(

@@ -80,11 +80,8 @@ class FaceNet(nn.Module):
 
     def hidden(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What the head sees of each place ``[N, SIDE ** 2, HIDDEN]``, of all ``[N, HIDDEN]``."""
-        f = self.features
-        y = f.embed(x).flatten(2).transpose(1, 2)
-        y = torch.cat([f.cls.expand(x.shape[0], -1, -1).to(y.dtype), y], 1) + f.place
-        y, seen = f.first(y), []
-        for i, block in enumerate(f.blocks, 1):
+        y, seen = self.features.tokens(x), []
+        for i, block in enumerate(self.features.blocks, 1):
             y = block(y)
             if i in TAPS:
                 seen.append(F.layer_norm(y, (WIDTH,)))

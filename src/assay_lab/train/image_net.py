@@ -70,10 +70,15 @@ class Features(nn.Module):
         """Names of the parts of the vector in order, each ``WIDTH`` long."""
         return tuple(f"{k}{t}" for t in self.taps for k in ("mean", "dev", "cls"))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def tokens(self, x: Tensor) -> Tensor:
+        """What the first block sees: the class token and those of the places, [n, 1 + m, WIDTH]."""
         y = self.embed(x).flatten(2).transpose(1, 2)
         y = torch.cat([self.cls.expand(x.shape[0], -1, -1).to(y.dtype), y], 1) + self.place
-        y, parts = self.first(y), []
+        tokens: Tensor = self.first(y)
+        return tokens
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, parts = self.tokens(x), []
         for i, block in enumerate(self.blocks, 1):
             y = block(y)
             if i in self.taps:
