@@ -86,6 +86,7 @@ def _attend(options: Options) -> int:
     name = Path("standard input" if options.path == "-" else options.path)
     listener = Listener(options.span)
     found, said, cause = False, 0.0, "end of the stream"
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         for block in _blocks(options, name):
             listener.push(block)
@@ -96,7 +97,6 @@ def _attend(options: Options) -> int:
     except MediaError as error:
         failed = error
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the last words are short
         cause, failed = "interrupted", None
     if failed is not None and not listener.heard:
         _print({"error": {"type": type(failed).__name__, "cause": failed.cause}}, "", options)
@@ -108,6 +108,13 @@ def _attend(options: Options) -> int:
         print(failed, file=sys.stderr)
         return 3
     return 1 if found else 0
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """The first Ctrl-C; a second one (the parent passes on what the terminal said too) would meet
+    the decoder while it hands on the first, and the last words are short."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _blocks(options: Options, name: Path) -> Iterator[Any]:
