@@ -185,18 +185,17 @@ def test_calibration_counts_what_the_product_judges() -> None:
 
 def test_a_released_network_scores_held_out_clips_anew(caches: tuple[Path, Path]) -> None:
     pytest.importorskip("onnx")
+    from assay.analyzers.audio.synthetic import MODEL
     from assay.models import runtime, store
     from assay_lab.export import speech as export
 
-    model = store.model_path("speech-v5")
-    scores, choice = export.fresh_scores(model, [caches[0]], "a,b", {"a"}, 2)
     clips = batches.Clips([caches[0]])
+    scores = export.fresh_scores(store.model_path(MODEL), clips, "a,b", {"a"}, 2)
     assert {clips.rows[i]["source"] for i in scores["index"]} == {"b"}
-    assert not choice.any()
     assert set(scores["variant"]) == {0, 1, 2}
     pairs = zip(scores["index"], scores["variant"], strict=True)
     x = np.concatenate([batches.clip_windows(clips.samples(int(i), int(v)), 1) for i, v in pairs])
-    served = runtime.run("speech-v5", {"input": x})["logit"]
+    served = runtime.run(MODEL, {"input": x})["logit"]
     assert np.abs(served - scores["logit"]).max() < 1e-3
 
 

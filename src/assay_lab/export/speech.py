@@ -1,7 +1,7 @@
 """Export the speech network: graph, parity, calibration, gates, card, golden outputs.
 
     python -m assay_lab.export.speech --run RUN --cache PAGES \
-        --validation SOURCES --out src/assay/models/zoo/speech-v4 --commit SHA --date DAY
+        --validation SOURCES --out src/assay/models/zoo/speech-v5 --commit SHA --date DAY
 
 With ``--model FOLDER`` in place of ``--run`` the network of a released model is kept and calibrated
 anew, on validation sources that may have been found since.
@@ -168,52 +168,46 @@ def write_golden(model: Path, path: Path) -> None:
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def kept_scores(run: Path) -> tuple[dict[str, Any], NDArray[np.bool_]]:
-    """Clips, variants and logits that the training run kept; on which of them was chosen."""
+Scores = dict[str, NDArray[Any]]
+"""``index`` and ``variant`` of held-out clips on which nothing was chosen, and their ``logit``."""
+
+
+def kept_scores(run: Path) -> Scores:
+    """What the training run kept."""
     with np.load(run / "validation.npz") as kept:
-        return {k: kept[k] for k in ("index", "variant", "logit")}, kept["choice"]
+        rest = ~kept["choice"]
+        return {k: kept[k][rest] for k in ("index", "variant", "logit")}
 
 
 def fresh_scores(
-    model: Path, caches: list[Path], validation: str, chosen: set[str], processes: int
-) -> tuple[dict[str, Any], NDArray[np.bool_]]:
-    """The same by the network file ``model``, without the sources ``chosen``."""
-    clips = Clips(caches)
+    model: Path, clips: Clips, validation: str, chosen: set[str], processes: int
+) -> Scores:
+    """What the network file ``model`` says, without the sources ``chosen``."""
     jobs = [
         job for job in held_jobs(clips, validation) if clips.rows[job[0]]["source"] not in chosen
     ]
     logit = np.zeros(len(jobs))
     with ProcessPoolExecutor(processes) as pool:
-        parts = [pool.submit(_logits, model, caches, jobs[k::processes]) for k in range(processes)]
+        parts = [
+            pool.submit(_logits, model, clips.folders, jobs[k::processes]) for k in range(processes)
+        ]
         for k, part in enumerate(parts):
             logit[k::processes] = part.result()
     index, variant = np.array(jobs).T
-    return {"index": index, "variant": variant, "logit": logit}, np.zeros(len(jobs), bool)
+    return {"index": index, "variant": variant, "logit": logit}
 
 
 def _logits(model: Path, caches: list[Path], jobs: list[tuple[int, int]]) -> Floats:
     scorer, clips = Scorer(model), Clips(caches)
-    parts = (jobs[k : k + 8] for k in range(0, len(jobs), 8))
-    return np.concatenate(
-        [
-            scorer.logits(np.stack([clip_windows(clips.samples(*job), 1)[0] for job in part]))
-            for part in parts
-        ]
-    )
+    return np.concatenate([scorer.logits(clip_windows(clips.samples(*job), 1)) for job in jobs])
 
 
 class Validation:
-    """The held-out clips on which nothing was chosen: scores, and the graph.
+    """The held-out clips on which nothing was chosen: scores, and the graph."""
 
-    ``scores`` are those of :func:`kept_scores` or :func:`fresh_scores`.
-    """
-
-    def __init__(
-        self, scorer: Scorer, clips: Clips, scores: tuple[dict[str, Any], NDArray[np.bool_]]
-    ) -> None:
+    def __init__(self, scorer: Scorer, clips: Clips, scores: Scores) -> None:
         self.scorer, self.clips = scorer, clips
-        every, choice = scores
-        self.index, self.variant, self.logit = (v[~choice] for v in every.values())
+        self.index, self.variant, self.logit = (scores[k] for k in ("index", "variant", "logit"))
         self.held = self.index[self.variant == 0]
 
     def judge(self, seconds: float, snr: float) -> int:
@@ -358,12 +352,13 @@ def main() -> None:
     else:
         shutil.copyfile(args.model / "model.onnx", model)
         chosen = set(args.chosen.split(","))
-        scores = fresh_scores(model, args.cache, args.validation, chosen, args.processes)
+        scores = fresh_scores(model, clips, args.validation, chosen, args.processes)
     write_golden(model, args.out / "golden.json")
     train, _ = split(clips, set(args.validation.split(",")))
     check = Validation(Scorer(model, args.threads), clips, scores)
     held = check.held
-    print("graph less kept scores, mean and deviation", check.difference())
+    if args.run:
+        print("graph less kept scores, mean and deviation", check.difference())
     seconds, snr, by_gate = check.gates()
     print("refused by the gates", check.judge(seconds, snr))
     sets = [check.scores(v) for v in range(3)]

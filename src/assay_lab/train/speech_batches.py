@@ -49,6 +49,7 @@ class Clips:
     def __init__(self, folders: list[Path]) -> None:
         self.rows: list[dict[str, str]] = []
         self.place: list[tuple[int, int]] = []
+        self.folders = folders
         self.caches = [SpeechCache(f) for f in folders]
         for number, store in enumerate(self.caches):
             self.rows += store.rows
