@@ -10,11 +10,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("soxr")
 from assay_lab.data import speech as data  # noqa: E402
-from assay_lab.data import speech_copies as copies  # noqa: E402
 from assay_lab.train import quality_net as q  # noqa: E402
 from assay_lab.train import speech_batches as batches  # noqa: E402
-from assay_lab.train import speech_linear as linear  # noqa: E402
-from assay_lab.train.speech_net import WhisperNet  # noqa: E402
+from assay_lab.train import speech_features as features  # noqa: E402
+from assay_lab.train import speech_head as head  # noqa: E402
+from assay_lab.train import speech_net as net  # noqa: E402
 
 RATE = 16_000
 
@@ -28,20 +28,17 @@ def sound(seconds: float, seed: int) -> np.ndarray:
 
 @pytest.fixture
 def caches(tmp_path: Path) -> tuple[Path, Path]:
-    """Two sources of real and fake clips, and copies of the real ones."""
-    rows = []
-    for k in range(24):
-        source, fake = ("a", "b")[k % 2], k % 3 == 0
-        pcm = data.to_int16(sound(3.0, k))
-        row = dict.fromkeys(data.COLUMNS, "")
-        row |= {"label": "fake" if fake else "real", "source": source, "path": f"{k}.wav",
-                "system": f"S{k % 5}" if fake else "", "sha256": f"{k:064x}"}  # fmt: skip
-        rows.append((row, pcm))
-    data.write_cache([rows], tmp_path / "pages")
-    made = {"griffin_lim": copies.griffin_lim, "lpc": copies.linear_prediction}
-    pages = data.SpeechCache(tmp_path / "pages")
-    data.write_cache(copies.copies(pages, made, 5.0, 6, {"b"}), tmp_path / "copies")
-    return tmp_path / "pages", tmp_path / "copies"
+    """Two caches of one source each, with real and fake clips."""
+    for name in "ab":
+        rows = []
+        for k in range(12):
+            fake = k % 3 == 0
+            row = dict.fromkeys(data.COLUMNS, "")
+            row |= {"label": "fake" if fake else "real", "source": name, "path": f"{name}{k}.wav"}
+            row |= {"system": f"S{k % 5}" if fake else "", "sha256": f"{k + 64 * ord(name):064x}"}
+            rows.append((row, data.to_int16(sound(3.0, k))))
+        data.write_cache([rows], tmp_path / name)
+    return tmp_path / "a", tmp_path / "b"
 
 
 def test_a_context_block_is_torch_s_transformer_layer() -> None:
@@ -65,50 +62,31 @@ def test_a_context_block_is_torch_s_transformer_layer() -> None:
         assert torch.allclose(ours(x), theirs(x), atol=1e-5)
 
 
-def test_columns_are_those_of_the_smaller_nets() -> None:
-    x = torch.from_numpy(np.stack([sound(1.0, s) for s in (1, 2)]))
+def test_moments_tell_slow_change_from_fast() -> None:
+    t = torch.arange(200.0)
+    slow, fast = torch.sin(t / 20), torch.sin(t * 2)
+    found = q.moments(torch.stack([slow, fast])[None])
+    assert found.shape == (1, 3, 2)
+    x = torch.stack([slow, fast]).numpy()
+    assert np.allclose(found[0, 0], x.mean(1), atol=1e-6)
+    assert np.allclose(found[0, 1], x.std(1), atol=1e-4)
+    assert np.allclose(found[0, 2], np.sqrt(np.square(np.diff(x)).mean(1)), atol=1e-4)
+    assert found[0, 2, 1] > 10 * found[0, 2, 0]
+
+
+def test_the_front_ends_hear_what_they_say() -> None:
     torch.manual_seed(1)
-    large = (q.QualityNet(6, linear.CONTEXT), WhisperNet(linear.BLOCKS))
-    small = (q.QualityNet(6, 0), WhisperNet(2))
-    for a, b in zip(large, small, strict=True):
-        kept = {k: v for k, v in a.state_dict().items() if k in b.state_dict()}
-        b.load_state_dict({**b.state_dict(), **{k: v for k, v in kept.items()
-                                               if v.shape == b.state_dict()[k].shape}})  # fmt: skip
+    fronts = net.Fronts().eval()
+    x = torch.from_numpy(np.stack([sound(1.0, s) for s in (1, 2)]))
     with torch.no_grad():
-        every, few = (torch.cat([n.features(x) for n in nets], 1) for nets in (large, small))
-    mask, count = linear.columns(0, 2)
-    assert torch.allclose(every[:, mask], few, atol=1e-5)
-    assert count == small[0].features(x).shape[1]
-    assert linear.columns(linear.CONTEXT, linear.BLOCKS)[0].all()
-
-
-def test_copies_are_rows_of_their_own(caches: tuple[Path, Path]) -> None:
-    made = data.SpeechCache(caches[1])
-    pages = {r["path"]: r for r in data.SpeechCache(caches[0]).rows}
-    assert len(made) == 6
-    assert {r["system"] for r in made.rows} == {"copy_griffin_lim", "copy_lpc"}
-    for i, row in enumerate(made.rows):
-        assert row["label"] == "fake"
-        assert row["source"] == "a"
-        assert pages[row["path"]]["label"] == "real"
-        assert row["sha256"] != pages[row["path"]]["sha256"]
-        assert np.abs(made.clip(i)).max() > 3000
-
-
-def test_copies_change_no_validation(caches: tuple[Path, Path]) -> None:
-    alone, both = batches.Clips([caches[0]]), batches.Clips(list(caches))
-    (_, held), (train, again) = batches.split(alone, {"b"}), batches.split(both, {"b"})
-    assert held.tolist() == again.tolist()
-    assert {both.rows[i]["source"] for i in held} == {"b"}
-    seen = {both.rows[i]["system"] for i in np.flatnonzero(train & both.fake)}
-    assert not seen & {both.rows[i]["system"] for i in held if both.fake[i]}
-    picked = batches.even(both, train, per_system=1, per_source=2)
-    assert sum(not both.fake[i] for i in picked) == 2
-    assert not any(both.rows[i]["system"].startswith("copy_") for i in picked)
+        found = fronts(x)
+        assert found.shape == (2, net.FEATURES)
+        # Neither hears how loud a recording is.
+        assert torch.allclose(fronts(0.5 * x), found, atol=2e-3)
 
 
 def test_batches_are_a_function_of_their_number(caches: tuple[Path, Path]) -> None:
-    batches.start(list(caches), "b", 0.3, None, 4, 7)
+    batches.start(list(caches), None, 4, 7)
     first, labels, drawn = batches.prepare(3)
     again, *_ = batches.prepare(3)
     other, *_ = batches.prepare(4)
@@ -118,11 +96,6 @@ def test_batches_are_a_function_of_their_number(caches: tuple[Path, Path]) -> No
     assert batches.Clips(list(caches)).fake[drawn].tolist() == [False, True, False, True]
     assert np.isfinite(first).all()
     assert np.abs(first).max() <= 1
-    x, y, drawn = batches.prepare_even(0)
-    assert x.shape == (4, 48_000)
-    assert np.array_equal(x, batches.prepare_even(0)[0])
-    assert set(y.tolist()) <= {0.0, 1.0}
-    assert batches.Clips(list(caches)).fake[drawn].tolist() == y.astype(bool).tolist()
 
 
 def test_resynthesised_references_are_no_real_speech(caches: tuple[Path, Path]) -> None:
@@ -135,36 +108,118 @@ def test_resynthesised_references_are_no_real_speech(caches: tuple[Path, Path]) 
     ]
     assert batches.doubtful(rows).tolist() == [True, False, False, False]
     clips = batches.Clips([caches[0]])
-    jobs = linear.held_jobs(clips, "b")
-    (bad, _), *_ = [j for j in jobs if not clips.fake[j[0]]]
-    clips.doubtful[bad] = True
-    # The others keep their variants, so that features known stay good.
-    assert linear.held_jobs(clips, "b") == [j for j in jobs if j[0] != bad]
-    train, _ = batches.split(clips, {"a"})
-    assert not train[bad]
-    assert train.any()
+    assert {i for i, _ in features.plain_jobs(clips)} == set(range(12))
+    clips.doubtful[4] = True
+    assert 4 not in {i for i, _ in features.plain_jobs(clips)}
+    sampler = batches.Sampler(clips)
+    rng = np.random.default_rng(0)
+    assert {sampler.draw(False, rng) for _ in range(200)} == {1, 2, 5, 7, 8, 10, 11}
+
+
+def test_plain_windows_are_few_of_many_sources(
+    caches: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "PER_SOURCE", 3)
+    monkeypatch.setattr(features, "PER_SYSTEM", 1)
+    clips = batches.Clips(list(caches))
+    jobs = features.plain_jobs(clips)
+    assert jobs == features.plain_jobs(clips)
+    plain = [i for i, kind in jobs if kind == 0]
+    for name in "ab":
+        here = [i for i in plain if clips.rows[i]["source"] == name]
+        assert sum(not clips.fake[i] for i in here) == 3
+        assert len({clips.rows[i]["system"] for i in here if clips.fake[i]}) == 4
+        assert sum(clips.fake[i] for i in here) == 4
+    assert {kind for _, kind in jobs} == {0, 1, 2}
+
+
+def run_of(folder: Path, caches: list[Path], seed: int) -> np.ndarray:
+    """Write features of a made-up kind, in which fakes stand out; returns them."""
+    clips = batches.Clips(caches)
+    folder.mkdir()
+    features.claim(folder, clips)
+    rng = np.random.default_rng(seed)
+    kept = []
+    for kind, variant in (("plain", 0), ("drawn", 3)):
+        (folder / kind).mkdir()
+        index = rng.permutation(len(clips.rows))
+        x = (rng.standard_normal((len(index), 40)) + 2 * clips.fake[index, None]).astype(np.float16)
+        y = clips.fake[index].astype(np.float32)
+        path = folder / kind / "000000.npz"
+        features._save(path, x=x, y=y, index=index, variant=np.full(len(index), variant))
+        kept.append(x)
+    return np.concatenate(kept)
+
+
+def test_features_of_several_runs_belong_to_their_clips(
+    caches: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run_of(tmp_path / "one", [caches[0]], 1)
+    x = run_of(tmp_path / "two", [caches[1]], 2)
+    clips = batches.Clips(list(caches))
+    found = head.load([tmp_path / "one", tmp_path / "two"], clips)
+    assert len(found.y) == 48
+    assert (clips.fake[found.index] == (found.y > 0.5)).all()
+    assert {clips.rows[i]["source"] for i in found.index[:24]} == {"a"}
+    assert {clips.rows[i]["source"] for i in found.index[24:]} == {"b"}
+    assert np.array_equal(found.x[24:], x)
+    # The order of the caches does not matter, their being there does.
+    turned = batches.Clips([caches[1], caches[0]])
+    again = head.load([tmp_path / "one"], turned)
+    assert [turned.rows[i]["path"] for i in again.index] == [
+        clips.rows[i]["path"] for i in found.index[:24]
+    ]
+    with pytest.raises(ValueError, match="not given"):
+        head.load([tmp_path / "two"], batches.Clips([caches[0]]))
+    with pytest.raises(ValueError, match="other caches"):
+        features.claim(tmp_path / "two", clips)
 
 
 def test_systems_weigh_alike_in_the_fit() -> None:
     y = np.array([0, 0, 0, 1, 1, 1, 1, 1, 1], np.float32)
     systems = np.array(["", "", "", "A", "A", "A", "A", "B", "B"])
-    weight = linear.balance(y, systems)
-    assert weight.mean() == pytest.approx(1)
+    weight = head.balance(y, systems)
+    assert weight.sum() == pytest.approx(1)
     assert weight[y == 0].sum() == pytest.approx(weight[y == 1].sum())
     assert weight[systems == "A"].sum() == pytest.approx(weight[systems == "B"].sum())
 
 
-def test_the_fit_finds_the_weighted_optimum() -> None:
+def test_the_fit_learns_and_is_a_function_of_its_seed() -> None:
     rng = np.random.default_rng(2)
-    x = rng.standard_normal((400, 6)).astype(np.float32)
-    y = (x[:, 0] + rng.standard_normal(400) > 0.4).astype(np.float32)
-    weight = rng.uniform(0.2, 1.8, 400).astype(np.float32)
-    weight /= weight.mean()
-    w, b = linear.fit(x, y, 0.05, weight)
-    # The gradient of the weighted loss, by hand.
-    off = weight * (1 / (1 + np.exp(-(x @ w + b))) - y) / len(y)
-    assert np.abs(x.T @ off + 0.05 * w).max() < 1e-3
-    assert abs(off.sum()) < 1e-3
+    z = rng.standard_normal((600, 30))
+    x = (z * np.linspace(0.1, 9, 30) + 5).astype(np.float16)
+    y = (z.sum(1) > 0).astype(np.float32)
+    windows = head.Windows(x, y, np.arange(600), np.zeros(600, np.int64))
+    scale = head.moments(x)
+    assert np.allclose(scale[0], x.astype(np.float64).mean(0), atol=1e-3)
+    assert np.allclose(scale[1], x.astype(np.float64).std(0), atol=2e-3)
+    rows = np.arange(400)
+    made = [head.fit(windows, rows, np.full(400, 1 / 400), 3, scale, 200) for _ in range(2)]
+    first, second = (head.logits(m, x[400:]) for m in made)
+    assert np.array_equal(first, second)
+    assert ((first > 0) == (y[400:] > 0.5)).mean() > 0.85
+
+
+def test_sources_are_judged_by_classifiers_that_never_met_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(head, "STEPS", 3)
+    names = np.array([f"page{k // 8}" for k in range(160)])
+    part = np.array([head.part_of(n) for n in names])
+    assert set(part) == set(range(head.PARTS))
+    y = (np.arange(160) % 2).astype(np.float32)
+    system = np.where(y > 0.5, np.where(np.arange(160) % 8 == 1, "everywhere", names), "")
+    x = np.random.default_rng(0).standard_normal((160, 8)).astype(np.float16)
+    variant = np.where(np.arange(160) % 8 < 6, 0, 3)
+    windows = head.Windows(x, y, np.arange(160), variant)
+    head._process.update(windows=windows, system=system, part=part, scale=head.moments(x))
+    _, picked, found = head._without(2, 1)
+    assert set(part[picked]) == {2}
+    assert (variant[picked] == 0).all()
+    assert "everywhere" not in system[picked]
+    assert set(y[picked]) == {0, 1}
+    assert np.isfinite(found).all()
+    assert head._without(head.PARTS, 1)[1].size == 0
 
 
 def test_calibration_counts_what_the_product_judges() -> None:
@@ -181,22 +236,6 @@ def test_calibration_counts_what_the_product_judges() -> None:
     assert not passes(x, 600.0, 10.0)
     assert not passes(x[: RATE // 4], 1.0, 10.0)
     assert not passes(np.zeros(3 * RATE, np.int16), 1.0, 10.0)
-
-
-def test_a_released_network_scores_held_out_clips_anew(caches: tuple[Path, Path]) -> None:
-    pytest.importorskip("onnx")
-    from assay.analyzers.audio.synthetic import MODEL
-    from assay.models import runtime, store
-    from assay_lab.export import speech as export
-
-    clips = batches.Clips([caches[0]])
-    scores = export.fresh_scores(store.model_path(MODEL), clips, "a,b", {"a"}, 2)
-    assert {clips.rows[i]["source"] for i in scores["index"]} == {"b"}
-    assert set(scores["variant"]) == {0, 1, 2}
-    pairs = zip(scores["index"], scores["variant"], strict=True)
-    x = np.concatenate([batches.clip_windows(clips.samples(int(i), int(v)), 1) for i, v in pairs])
-    served = runtime.run(MODEL, {"input": x})["logit"]
-    assert np.abs(served - scores["logit"]).max() < 1e-3
 
 
 def test_the_card_says_first_what_the_open_test_found() -> None:
@@ -226,19 +265,21 @@ def test_codecs_keep_the_length_and_depend_on_the_clip(caches: tuple[Path, Path]
 def test_eight_bit_weights_come_back_exactly(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     from assay_lab.export.onnx_graph import run_onnx, write_onnx
-    from assay_lab.export.speech import shrink, to_8_bit
+    from assay_lab.export.speech import shrink
 
     torch.manual_seed(2)
-    net = torch.nn.Sequential(torch.nn.Linear(300, 200), torch.nn.GELU(), torch.nn.Linear(200, 100))
+    layers = torch.nn.Sequential(
+        torch.nn.Linear(300, 200), torch.nn.GELU(), torch.nn.Linear(200, 100)
+    )
     with torch.no_grad():
-        for layer in (net[0], net[2]):
-            rounded = to_8_bit(layer.weight)
+        for layer in (layers[0], layers[2]):
+            rounded = net.to_8_bit(layer.weight)
             step = layer.weight.abs().amax(1, keepdim=True) / 127
             assert ((rounded - layer.weight).abs() <= 0.51 * step).all()
             layer.weight.copy_(rounded)
     path = tmp_path / "net.onnx"
     x = torch.randn(2, 3, 300)  # in time, as in a transformer
-    write_onnx(net, x, path, ("y",))
+    write_onnx(layers, x, path, ("y",))
     before, size = run_onnx(path, x.numpy())[0], path.stat().st_size
     shrink(path)
     assert path.stat().st_size < 0.35 * size

@@ -82,10 +82,7 @@ class Caps:
 def read_recipe(
     paths: Iterable[str | Path], roles: Sequence[str] = ("train", "held", "hard-real")
 ) -> list[Page]:
-    """Read recipe files; pages of other roles are left out.
-
-    Which pages are held out of training is said again there, by name.
-    """
+    """Read recipe files; pages of other roles are left out."""
     pages: dict[str, Page] = {}
     for path in paths:
         with open(path, newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""A front end of the speech model: Distill-MOS, frozen, under a linear classifier.
+"""A front end of the speech model: Distill-MOS, frozen.
 
 Distill-MOS (Stahl and Gamper, "Distillation and pruning for scalable self-supervised
 representation-based speech quality assessment", 2025; weights MIT, in the package
@@ -19,8 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 CHANNELS = (2, 64, 64, 128, 256, 256, 256)
+LAYERS, CONTEXT = 6, 7  # convolutions, blocks of the transformer
 BANDS = 4
-FIRST = 2  # first layer whose statistics are used
+FIRST = 1  # first layer whose statistics are used
+MOMENTS = 3  # over time: mean, deviation, size of the steps from frame to frame
 WIDTH, HEADS = 200, 8  # of the transformer
 
 
@@ -43,18 +45,10 @@ class ContextBlock(nn.Module):
 
 
 class QualityNet(nn.Module):
-    """16 kHz samples [N, L] to a logit [N].
+    """16 kHz samples [N, L], up to four seconds, to features [N, F]."""
 
-    ``layers`` of the six convolutions are kept and ``context`` of the seven transformer
-    blocks (which need all six).
-    """
-
-    def __init__(self, layers: int = 6, context: int = 0) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        if not FIRST < layers <= 6 or not 0 <= context <= 7:
-            raise ValueError("3 to 6 layers, and 0 to 7 blocks of context")
-        if context and layers < 6:
-            raise ValueError("the context needs all six layers")
         n = np.arange(320)
         window = 0.5 - 0.5 * np.cos(2 * np.pi * n / 320)
         angle = 2 * np.pi * np.outer(np.arange(161), n) / 320
@@ -68,24 +62,18 @@ class QualityNet(nn.Module):
                 stride=(2 if i else 1, 2 if i == 5 else 1),
                 padding=(0, 1),
             )
-            for i in range(layers)
+            for i in range(LAYERS)
         )
         heights = [159, 79, 39, 19, 9, 4]
-        for i in range(FIRST, layers):
+        for i in range(FIRST, LAYERS):
             self.register_buffer(f"bands{i}", _bands(heights[i]), False)
-        self.blocks = nn.ModuleList(ContextBlock() for _ in range(context))
-        size = sum(CHANNELS[i + 1] for i in range(FIRST, layers)) * BANDS * 2
-        if context:
-            self.narrow = nn.Linear(1024, WIDTH)
-            self.register_buffer("place", torch.zeros(200, WIDTH))
-            size += (context + 1) * WIDTH * 2
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("deviation", torch.ones(size))
-        self.out = nn.Linear(size, 1)
+        self.blocks = nn.ModuleList(ContextBlock() for _ in range(CONTEXT))
+        self.narrow = nn.Linear(1024, WIDTH)
+        self.register_buffer("place", torch.zeros(200, WIDTH))
 
-    def features(self, x: Tensor) -> Tensor:
-        """[N, F]: for each kept layer means, then deviations, channel by channel and band; then
-        the same for the input of the transformer and each of its blocks."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Moments of each layer from ``FIRST`` on, channel by channel and band; then of the
+        transformer's input and of each of its blocks."""
         x = x / (x.abs().amax(1, keepdim=True) + 1e-8)
         x = F.pad(x[:, None], (80, 80), mode="reflect")
         z = F.conv1d(x, self.kernel, stride=160)
@@ -97,41 +85,22 @@ class QualityNet(nn.Module):
             y = F.leaky_relu(layer(y), 0.1)
             if i >= FIRST:
                 banded = torch.matmul(getattr(self, f"bands{i}"), y.float())
-                mean = banded.mean(3, keepdim=True)
-                spread = ((banded - mean).square().mean(3) + 1e-8).sqrt()
-                found += [mean.flatten(1), spread.flatten(1)]
-        if len(self.blocks):
-            z = self.narrow(y.flatten(1, 2).transpose(1, 2))
-            found += _moments(z)
-            z = z + self.place[: z.shape[1]]
-            for block in self.blocks:
-                z = block(z)
-                found += _moments(z)
+                found.append(moments(banded).flatten(1))
+        z = self.narrow(y.flatten(1, 2).transpose(1, 2))
+        found.append(moments(z.transpose(1, 2)).flatten(1))
+        z = z + self.place[: z.shape[1]]
+        for block in self.blocks:
+            z = block(z)
+            found.append(moments(z.transpose(1, 2)).flatten(1))
         return torch.cat(found, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.out((self.features(x) - self.mean) / self.deviation)[:, 0]
-        return out
-
-    def set_linear(
-        self, mean: np.ndarray, deviation: np.ndarray, weights: np.ndarray, shift: float
-    ) -> None:
-        """Set the whitening and the last layer."""
-        with torch.no_grad():
-            self.mean.copy_(torch.from_numpy(mean))
-            self.deviation.copy_(torch.from_numpy(deviation))
-            self.out.weight[0].copy_(torch.from_numpy(weights))
-            self.out.bias.fill_(shift)
-
     def load_distillmos(self, path: str | Path) -> None:
-        """Fill the convolutions from ``distill_mos_v7.pt``."""
+        """Fill convolutions and transformer from ``distill_mos_v7.pt``."""
         given = torch.load(path, map_location="cpu", weights_only=True)["model"]
         with torch.no_grad():
             for i, layer in enumerate(self.layers):
                 layer.weight.copy_(given[f"cnn.cnn.{2 * i}.weight"])
                 layer.bias.copy_(given[f"cnn.cnn.{2 * i}.bias"])
-            if not len(self.blocks):
-                return
             top = "transformer_pool_attn."
             inner = top + "transformer."
             # Two batch norms in front of the projection, folded into it.
@@ -155,26 +124,14 @@ class QualityNet(nn.Module):
                     getattr(block, part).bias.copy_(given[from_ + name + "bias"])
 
 
-class FusedNet(nn.Module):
-    """Weighted sum of the logits of several networks that take the same samples."""
-
-    def __init__(self, parts: list[nn.Module], weights: list[float]) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(parts)
-        self.weights = weights
-
-    def forward(self, x: Tensor) -> Tensor:
-        total = self.weights[0] * self.parts[0](x)
-        for part, weight in zip(list(self.parts)[1:], self.weights[1:], strict=True):
-            total = total + weight * part(x)
-        return total
-
-
-def _moments(x: Tensor) -> list[Tensor]:
-    """Mean and deviation over time of [N, T, C]."""
+def moments(x: Tensor) -> Tensor:
+    """[N, 3, ...] of [N, ..., T]: over time mean, deviation, and root mean square of the steps from
+    frame to frame, which tells slow change from fast where the deviation is the same."""
     x = x.float()
-    mean = x.mean(1)
-    return [mean, ((x - mean[:, None]).square().mean(1) + 1e-5).sqrt()]
+    mean = x.mean(-1)
+    spread = ((x - mean[..., None]).square().mean(-1) + 1e-8).sqrt()
+    step = ((x[..., 1:] - x[..., :-1]).square().mean(-1) + 1e-8).sqrt()
+    return torch.stack([mean, spread, step], 1)
 
 
 def _bands(height: int) -> Tensor:

@@ -82,17 +82,11 @@ def window(x: NDArray[np.int16], size: int, start: int) -> NDArray[np.float32]:
 class Sampler:
     """Draws classes evenly, then a source (by the root of its size), a system, a clip."""
 
-    def __init__(self, clips: Clips, keep: NDArray[np.bool_], copies: float) -> None:
-        self.copies = copies
-        self.trees: dict[str, dict[str, dict[str, list[int]]]] = {
-            "real": {},
-            "fake": {},
-            "copy": {},
-        }
-        for i in np.flatnonzero(keep):
+    def __init__(self, clips: Clips) -> None:
+        self.trees: dict[str, dict[str, dict[str, list[int]]]] = {"real": {}, "fake": {}}
+        for i in np.flatnonzero(~clips.doubtful):
             row = clips.rows[i]
-            kind = "copy" if row["system"].startswith("copy_") else row["label"]
-            tree = self.trees[kind].setdefault(row["source"], {})
+            tree = self.trees[row["label"]].setdefault(row["source"], {})
             tree.setdefault(row["system"], []).append(int(i))
         self.weights = {}
         for kind, tree in self.trees.items():
@@ -100,10 +94,8 @@ class Sampler:
             self.weights[kind] = (list(tree), np.sqrt(size) / np.sqrt(size).sum())
 
     def draw(self, fake: bool, rng: np.random.Generator, source: str = "") -> int:
-        kind = "real" if not fake else "copy" if rng.random() < self.copies else "fake"
+        kind = "fake" if fake else "real"
         tree = self.trees[kind]
-        if not tree:
-            kind, tree = "fake", self.trees["fake"]
         names, weights = self.weights[kind]
         systems = tree[source if source in tree else names[int(rng.choice(len(names), p=weights))]]
         keys = list(systems)
@@ -219,61 +211,16 @@ def clip_windows(x: NDArray[np.int16], limit: int = 2) -> NDArray[np.float32]:
     return np.stack([window(x, WINDOW, int(s)) for s in starts])
 
 
-def split(
-    clips: Clips, validation: set[str], per_source: int = 120, per_system: int = 40
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """(training mask, validation indices): held-out sources, of them unseen systems only."""
-    train = np.array([r["source"] not in validation for r in clips.rows]) & ~clips.doubtful
-    seen = {
-        r["system"] for r, t in zip(clips.rows, train, strict=True) if t and r["label"] == "fake"
-    }
-    rng = np.random.default_rng(0)
-    held: list[int] = []
-    count: dict[tuple[str, str], int] = {}
-    # Copies are left out beforehand, so that making more of them changes no validation.
-    copied = np.array([r["system"].startswith("copy_") for r in clips.rows])
-    for i in rng.permutation(np.flatnonzero(~train & ~copied)):
-        row = clips.rows[i]
-        key = (row["source"], row["system"] if row["label"] == "fake" else "real")
-        if row["label"] == "fake" and row["system"] in seen:
-            continue
-        count[key] = count.get(key, 0) + 1
-        if count[key] <= (per_source if row["label"] == "real" else per_system):
-            held.append(int(i))
-    return train, np.array(sorted(held))
-
-
-def even(
-    clips: Clips, train: NDArray[np.bool_], per_system: int = 12, per_source: int = 50
-) -> list[int]:
-    """Training clips, at most so many of each source's real ones and of each of its systems."""
-    picked: list[int] = []
-    count: dict[tuple[str, str], int] = {}
-    copied = np.array([r["system"].startswith("copy_") for r in clips.rows])
-    for i in np.random.default_rng(0).permutation(np.flatnonzero(train & ~copied)):
-        row = clips.rows[i]
-        fake = row["label"] == "fake"
-        key = (row["source"], row["system"] if fake else "real")
-        count[key] = count.get(key, 0) + 1
-        if count[key] <= (per_system if fake else per_source):
-            picked.append(int(i))
-    return picked
-
-
 _loader: dict[str, Any] = {}
 
 
-def start(
-    caches: list[Path], validation: str, copies: float, noise: Path | None, batch: int, seed: int
-) -> None:
-    """Set up the process that prepares batches beside the training."""
+def start(caches: list[Path], noise: Path | None, batch: int, seed: int) -> None:
+    """Set up the process that prepares batches."""
     torch.set_num_threads(1)
     clips = Clips(caches)
-    train, _ = split(clips, set(validation.split(",")))
     _loader.update(
         clips=clips,
-        even=even(clips, train),
-        sampler=Sampler(clips, train, copies),
+        sampler=Sampler(clips),
         noise=np.load(noise, mmap_mode="r") if noise else None,
         batch=batch,
         seed=seed,
@@ -287,14 +234,3 @@ def prepare(step: int) -> Drawn:
     x, y, index = make_batch(_loader["clips"], _loader["sampler"], _loader["batch"], length, rng)
     x = disturb(x, _loader["noise"], rng)
     return x.numpy(), y.numpy(), index
-
-
-def prepare_even(number: int) -> Drawn:
-    """Batch ``number`` of one pass over :func:`even`: 3 s samples without codecs, labels, clips."""
-    rng = np.random.default_rng([_loader["seed"], 1, number])
-    size = _loader["batch"]
-    picked = _loader["even"][number * size : (number + 1) * size]
-    clips: Clips = _loader["clips"]
-    x = np.stack([_crop(clips.samples(i), 48_000, rng) for i in picked])
-    x = disturb(torch.from_numpy(x), _loader["noise"], rng).numpy()
-    return x, clips.fake[picked].astype(np.float32), np.array(picked)

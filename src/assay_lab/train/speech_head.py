@@ -1,0 +1,220 @@
+"""Train the classifier of the speech model on frozen features.
+
+    python -m assay_lab.train.speech_head --cache PAGES --cache MORE --run FEATURES \
+        --distillmos distill_mos_v7.pt --whisper model.bin --out RUN
+
+``--run`` names what :mod:`assay_lab.train.speech_features` computed, of one or several of the
+caches. The sources fall into five parts. For each part a classifier is trained without it, and
+scores it: these scores of sources that a classifier never met, and of synthetic systems that none
+of its sources has, are all that the calibration sees (:mod:`assay_lab.export.speech`). Settings
+were chosen on the parts ``CHOOSING``; the others calibrate. The classifier that is released
+learned from all sources.
+
+In training both classes weigh alike, and all synthetic systems, whatever the number of their
+clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import zlib
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from assay_lab.benchmark.metrics import auc, eer, tpr_at_fpr
+from assay_lab.export.onnx_graph import sha256
+from assay_lab.train.speech_batches import Clips
+from assay_lab.train.speech_net import Classifier, SpeechNet, load_fronts
+
+PARTS = 5
+CHOOSING = (0, 1)
+STEPS, BATCH, RATE, DECAY = 3000, 256, 7e-4, 0.5
+DROPPED = 0.3  # of the features, in training
+PLAIN = 3  # kinds of windows below it are as the product hears them
+Floats32 = NDArray[np.float32]
+
+
+class Windows(NamedTuple):
+    """Features ``x`` [n, F], 1 for fake ``y``, number of the clip ``index``, kind of window
+    ``variant`` (0 plain, 1 wide-band codec, 2 narrow-band codec, 3 drawn)."""
+
+    x: NDArray[np.float16]
+    y: Floats32
+    index: NDArray[np.int64]
+    variant: NDArray[np.int64]
+
+
+_process: dict[str, Any] = {}
+
+
+def load(runs: list[Path], clips: Clips) -> Windows:
+    """What all runs computed, with the numbers that the clips have in ``clips``.
+
+    Raises ValueError where a run is of a cache that is not among them.
+    """
+    digests = [sha256(folder / "manifest.csv") for folder in clips.folders]
+    first = np.cumsum([0, *(len(c) for c in clips.caches)])
+    files: list[tuple[Path, NDArray[np.int64]]] = []
+    for run in runs:
+        numbers: list[NDArray[np.int64]] = []
+        for digest in json.loads((run / "caches.json").read_text(encoding="utf-8")):
+            if digest not in digests:
+                raise ValueError(f"{run} has features of a cache that is not given")
+            k = digests.index(digest)
+            numbers.append(np.arange(first[k], first[k + 1]))
+        found = sorted(run.glob("plain/??????.npz")) + sorted(run.glob("drawn/??????.npz"))
+        files += [(path, np.concatenate(numbers)) for path in found]
+    sizes = [len(np.load(path)["y"]) for path, _ in files]
+    x = np.empty((sum(sizes), np.load(files[0][0])["x"].shape[1]), np.float16)
+    rest: list[tuple[Any, ...]] = []
+    for (path, numbers_), start, size in zip(files, np.cumsum([0, *sizes]), sizes, strict=False):
+        with np.load(path) as part:
+            x[start : start + size] = part["x"]
+            rest.append((part["y"], numbers_[part["index"]], part["variant"]))
+    y, index, variant = (np.concatenate(column) for column in zip(*rest, strict=True))
+    return Windows(x, y.astype(np.float32), index, variant)
+
+
+def part_of(source: str) -> int:
+    """The part of a source; further sources change nothing."""
+    return zlib.crc32(source.encode()) % PARTS
+
+
+def balance(y: Floats32, systems: NDArray[np.str_]) -> NDArray[np.float64]:
+    """Weights of sum 1: half for the real clips, half for the fakes, their systems alike."""
+    real = y < 0.5
+    _, inverse, count = np.unique(systems[~real], return_inverse=True, return_counts=True)
+    weight = np.empty(len(y))
+    weight[real] = 0.5 / real.sum()
+    weight[~real] = 0.5 / len(count) / count[inverse]
+    return weight
+
+
+def moments(x: NDArray[np.float16]) -> tuple[Floats32, Floats32]:
+    """Mean and deviation of each column."""
+    total, square = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    for k in range(0, len(x), 1024):
+        rows = x[k : k + 1024].astype(np.float64)
+        total += rows.sum(0)
+        square += np.square(rows).sum(0)
+    mean = total / len(x)
+    spread = np.sqrt(np.maximum(square / len(x) - mean**2, 0)) + 1e-3
+    return mean.astype(np.float32), spread.astype(np.float32)
+
+
+def fit(windows: Windows, rows: NDArray[np.int64], weight: NDArray[np.float64], seed: int,
+        scale: tuple[Floats32, Floats32], steps: int) -> Classifier:  # fmt: skip
+    """A classifier trained on ``rows``, drawn by their ``weight``; a function of the seed."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    net = Classifier(windows.x.shape[1])
+    net.mean.copy_(torch.from_numpy(scale[0]))
+    net.deviation.copy_(torch.from_numpy(scale[1]))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+    for _ in range(steps):
+        picked = rows[rng.choice(len(rows), BATCH, p=weight)]
+        z = (torch.from_numpy(windows.x[picked]).float() - net.mean) / net.deviation
+        # Dropout by random bytes, which is several times faster than torch's.
+        dice = np.frombuffer(rng.bytes(z.numel()), np.uint8).reshape(z.shape)
+        z *= torch.from_numpy(dice >= round(256 * DROPPED))
+        z /= 1 - DROPPED
+        loss = F.binary_cross_entropy_with_logits(net.judge(z), torch.from_numpy(windows.y[picked]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return net.eval()
+
+
+def _without(k: int, seed: int) -> tuple[dict[str, Any], NDArray[np.int64], NDArray[np.float64]]:
+    """A classifier trained without part ``k``; which plain windows of that part it can be judged
+    by, and their logits."""
+    windows, system, part = _process["windows"], _process["system"], _process["part"]
+    rows = np.flatnonzero(part != k)
+    weight = balance(windows.y[rows], system[rows])
+    net = fit(windows, rows, weight, seed + k, _process["scale"], STEPS)
+    met = np.unique(system[rows])
+    here = (part == k) & (windows.variant < PLAIN)
+    here &= (windows.y < 0.5) | ~np.isin(system, met)
+    picked = np.flatnonzero(here)
+    return net.state_dict(), picked, logits(net, windows.x[picked])
+
+
+@torch.inference_mode()
+def logits(net: Classifier, x: NDArray[np.float16]) -> NDArray[np.float64]:
+    """Logits [n] of features."""
+    if not len(x):
+        return np.zeros(0)
+    parts = [net(torch.from_numpy(x[k : k + 512]).float()).numpy()
+             for k in range(0, len(x), 512)]  # fmt: skip
+    return np.concatenate(parts).astype(np.float64)
+
+
+def figures(
+    y: Floats32, variant: NDArray[np.int64], s: NDArray[np.float64], keep: NDArray[np.bool_]
+) -> dict[str, float]:
+    """AUC by kind of window; EER and TPR at 1 % FPR of plain ones."""
+    out = {}
+    for kind, name in enumerate(("plain", "wide", "narrow")):
+        part = keep & (variant == kind)
+        labels = y[part].astype(int)
+        out[f"auc_{name}"] = auc(labels, s[part])
+        if kind == 0:
+            out |= {"eer": eer(labels, s[part]), "tpr_at_1fpr": tpr_at_fpr(labels, s[part])}
+            out |= {"real": int((labels == 0).sum()), "fake": int(labels.sum())}
+    return {k: round(v, 4) for k, v in out.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train the classifier of the speech model.")
+    parser.add_argument("--cache", type=Path, action="append", required=True)
+    parser.add_argument("--run", type=Path, action="append", required=True)
+    parser.add_argument("--distillmos", type=Path, required=True)
+    parser.add_argument("--whisper", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    args.out.mkdir(parents=True, exist_ok=True)
+    clips = Clips(args.cache)
+    windows = load(args.run, clips)
+    source = np.array([clips.rows[i]["source"] for i in windows.index])
+    system = np.array([clips.rows[i]["system"] for i in windows.index])
+    part = np.array([part_of(s) for s in source])
+    _process.update(windows=windows, system=system, part=part, scale=moments(windows.x))
+    # Forked, so that the features are in memory once.
+    with ProcessPoolExecutor(args.workers, get_context("fork")) as pool:
+        made = list(pool.map(_without, range(PARTS + 1), [args.seed] * (PARTS + 1)))
+    score = np.zeros(len(part))
+    unseen = np.zeros(len(part), bool)
+    for _, here, found in made:
+        score[here] = found
+        unseen[here] = True
+    choosing = np.isin(part, CHOOSING)
+    for name, half in (("choosing", choosing), ("calibrating", ~choosing)):
+        row = {"sources": name, **figures(windows.y, windows.variant, score, unseen & half)}
+        with open(args.out / "log.jsonl", "a", encoding="utf-8") as log:
+            print(json.dumps(row), file=log)
+        print(json.dumps(row), flush=True)
+    keep = unseen & ~choosing
+    np.savez(args.out / "validation.npz", index=windows.index[keep],
+             variant=windows.variant[keep], logit=score[keep])  # fmt: skip
+    fronts = load_fronts(args.distillmos, args.whisper)
+    for k, (state, *_) in enumerate(made):
+        net = SpeechNet(fronts, Classifier(windows.x.shape[1]))
+        net.classifier.load_state_dict(state)
+        torch.save(net.state_dict(), args.out / f"{'best' if k == PARTS else f'without_{k}'}.pt")
+
+
+if __name__ == "__main__":
+    main()
