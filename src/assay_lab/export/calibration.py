@@ -9,6 +9,7 @@ support.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -111,6 +112,33 @@ def even_threshold(
     """
     mean = even_quantile(real, fpr)
     return float(max(np.nextafter(mean, np.inf), conservative_threshold(real, worst * fpr, least)))
+
+
+def tested_threshold(
+    real: Mapping[str, Floats], fpr: float, worst: float = 3.0, level: float = 0.01
+) -> float:
+    """The value that ``fpr`` of the reals reach, sources alike, and no source so often that chance
+    would do as much less than ``level`` of the time if it reached it ``worst`` times ``fpr``.
+
+    As :func:`even_threshold`, for many small sources: the quantile of twenty clips is one clip,
+    while the binomial test asks for as many as are beyond chance.
+    """
+    cuts = [even_quantile(real, fpr)]
+    for values in real.values():
+        tail, flagged = 1.0, 0  # P(at least so many)
+        while flagged < len(values):
+            tail -= _binomial(len(values), flagged, worst * fpr)
+            if tail < level:
+                break
+            flagged += 1
+        # ``flagged`` of them may reach it, the next may not.
+        if flagged < len(values):
+            cuts.append(float(np.sort(values)[::-1][flagged]))
+    return float(np.nextafter(max(cuts), np.inf))
+
+
+def _binomial(n: int, k: int, p: float) -> float:
+    return math.comb(n, k) * p**k * (1 - p) ** (n - k)
 
 
 def low_band(fake: Mapping[str, Floats], share: float = 0.02) -> float:
