@@ -110,16 +110,16 @@ def test_an_even_quantile_weighs_sets_alike() -> None:
         m.even_quantile({"none": np.zeros(0)}, 0.1)
 
 
-def test_the_tested_point_stands_above_sources_beyond_chance() -> None:
+def test_the_binomial_point_stands_above_sources_beyond_chance() -> None:
     rng = np.random.default_rng(3)
     many = {f"s{k}": rng.normal(size=30) for k in range(100)}
-    plain = cal.tested_threshold(many, 0.01)
+    plain = cal.binomial_threshold(many, 0.01)
     flagged = np.concatenate(list(many.values())) >= plain
     assert flagged.mean() == pytest.approx(0.01, abs=0.002)
     # A single clip of a small source is chance, a third of a source is not.
     few = np.array([50.0, 0.0, 0.0, 0.0, 0.0])
-    assert cal.tested_threshold(many | {"few": few}, 0.01) == pytest.approx(plain, abs=0.3)
+    assert cal.binomial_threshold(many | {"few": few}, 0.01) == pytest.approx(plain, abs=0.3)
     bad = np.r_[np.full(10, 9.0), np.zeros(20)]
-    stern = cal.tested_threshold(many | {"bad": bad}, 0.01)
+    stern = cal.binomial_threshold(many | {"bad": bad}, 0.01)
     assert stern > 9.0
-    assert cal.tested_threshold(many | {"bad": bad[9:]}, 0.01) < 5.0
+    assert cal.binomial_threshold(many | {"bad": bad[9:]}, 0.01) < 5.0

@@ -1,7 +1,7 @@
 """Measure a speech model on the test pack, the way the product scores a recording.
 
     python -m assay_lab.benchmark.speech --pack DIR/speech --cache PAGES \
-        --model src/assay/models/zoo/speech-v5 --out benchmarks/speech-v5.json --card
+        --model src/assay/models/zoo/speech-v6 --out benchmarks/speech-v6.json --card
 
 ``DIR/speech/test`` is only measured here; nothing is chosen with it. The nuisance baseline (see
 :func:`describe`) is fitted on ``DIR/speech/train``: what loudness, bandwidth, silence and

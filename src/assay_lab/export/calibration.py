@@ -114,7 +114,7 @@ def even_threshold(
     return float(max(np.nextafter(mean, np.inf), conservative_threshold(real, worst * fpr, least)))
 
 
-def tested_threshold(
+def binomial_threshold(
     real: Mapping[str, Floats], fpr: float, worst: float = 3.0, level: float = 0.01
 ) -> float:
     """The value that ``fpr`` of the reals reach, sources alike, and no source so often that chance

@@ -293,7 +293,7 @@ def main() -> None:
     knots = cal.calibrate(all_real, all_fake, temper=temper)
     # Plain or through a codec, no source clearly beyond three times the stated share.
     strict, loose = (
-        max(cal.tested_threshold(real, share), cal.tested_threshold(all_real, share))
+        max(cal.binomial_threshold(real, share), cal.binomial_threshold(all_real, share))
         for share in (0.01, 0.05)
     )
     caught = rate_at(flat(fake), strict)

@@ -29,7 +29,7 @@ __all__ = [
     "segments",
 ]
 
-MODEL = "speech-v5"
+MODEL = "speech-v6"
 _BATCH = 8
 _MOST_WINDOWS = 1200  # an hour of speech at the usual hop; longer sounds get a longer hop
 _HOP_FRAMES = 100  # 3.2 s; a window is 4 s
