@@ -86,7 +86,7 @@ def test_the_front_ends_hear_what_they_say() -> None:
 
 
 def test_batches_are_a_function_of_their_number(caches: tuple[Path, Path]) -> None:
-    batches.start(list(caches), None, 4, 7)
+    batches.start(batches.Clips(list(caches)), None, 4, 7)
     first, labels, drawn = batches.prepare(3)
     again, *_ = batches.prepare(3)
     other, *_ = batches.prepare(4)

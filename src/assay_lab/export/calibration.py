@@ -9,11 +9,11 @@ support.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from assay_lab.benchmark.logistic import fit_logistic
 from assay_lab.benchmark.metrics import even_quantile
@@ -125,20 +125,10 @@ def binomial_threshold(
     """
     cuts = [even_quantile(real, fpr)]
     for values in real.values():
-        tail, flagged = 1.0, 0  # P(at least so many)
-        while flagged < len(values):
-            tail -= _binomial(len(values), flagged, worst * fpr)
-            if tail < level:
-                break
-            flagged += 1
-        # ``flagged`` of them may reach it, the next may not.
-        if flagged < len(values):
-            cuts.append(float(np.sort(values)[::-1][flagged]))
+        # So many may reach it, the next may not.
+        flagged = int(binom.isf(level, len(values), worst * fpr))
+        cuts += np.sort(values)[::-1][flagged : flagged + 1].tolist()
     return float(np.nextafter(max(cuts), np.inf))
-
-
-def _binomial(n: int, k: int, p: float) -> float:
-    return math.comb(n, k) * p**k * (1 - p) ** (n - k)
 
 
 def low_band(fake: Mapping[str, Floats], share: float = 0.02) -> float:

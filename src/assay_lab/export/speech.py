@@ -36,12 +36,11 @@ from assay_lab.data.speech import RATE
 from assay_lab.export import calibration as cal
 from assay_lab.export.card import dumps
 from assay_lab.export.onnx_graph import ParityError, run_onnx, sha256, write_onnx
-from assay_lab.train.speech_batches import Clips, clip_windows
+from assay_lab.train.speech_batches import WINDOW, Clips, window
 from assay_lab.train.speech_head import CHOOSING, part_of
 from assay_lab.train.speech_net import Classifier, Fronts, SpeechNet, to_8_bit
 
 Floats = NDArray[np.float64]
-WINDOW = 64_000
 TRIED = max(CHOOSING) + 1  # the part of the sources on which the gates are measured
 VARIANTS = ("none", "wide-band codec", "narrow-band codec")
 MIT = (
@@ -68,10 +67,11 @@ LIMITS = [
 ]
 
 
-def load(path: Path) -> SpeechNet:
-    """The trained network as it is served."""
+def load(run: Path, name: str) -> SpeechNet:
+    """The network of a training run with the classifier ``name``, as it is served."""
     net = SpeechNet(Fronts(), Classifier())
-    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    for part, file in ((net.fronts, "fronts"), (net.classifier, name)):
+        part.load_state_dict(torch.load(run / f"{file}.pt", map_location="cpu", weights_only=True))
     with torch.no_grad():
         hidden = net.classifier.hidden.weight
         hidden.copy_(to_8_bit(hidden))
@@ -177,7 +177,7 @@ class Validation:
     def difference(self, scorer: Scorer, part: int, count: int = 48) -> tuple[float, float]:
         """Mean and deviation of a graph's logits less the kept ones, on some clips of ``part``."""
         some = self.of_part(part)[:count]
-        x = np.concatenate([clip_windows(self.clips.samples(int(self.index[k])), 1) for k in some])
+        x = np.stack([window(self.clips.samples(int(self.index[k])), WINDOW, 0) for k in some])
         off = scorer.logits(x) - self.logit[some]
         return float(off.mean()), float(off.std())
 
@@ -227,10 +227,10 @@ def joined(*many: dict[str, Floats]) -> dict[str, Floats]:
     return {k: np.concatenate([m[k] for m in many if k in m]) for k in many[0]}
 
 
-def data_table(clips: Clips, digests: list[str]) -> list[dict[str, Any]]:
-    """What the network was trained on, by source; ``digests``: of the manifests."""
+def data_table(clips: Clips) -> list[dict[str, Any]]:
+    """What the network was trained on, by source."""
     count: Counter[tuple[str, str, str]] = Counter()
-    digest = {r["source"]: digests[number]
+    digest = {r["source"]: clips.digests[number]
               for r, (number, _) in zip(clips.rows, clips.place, strict=True)}  # fmt: skip
     for row, bad in zip(clips.rows, clips.doubtful, strict=True):
         if not bad:
@@ -244,12 +244,12 @@ def data_table(clips: Clips, digests: list[str]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def write_network(weights: Path, model: Path) -> None:
-    """Write the network with the weights of a training run.
+def write_network(run: Path, name: str, model: Path) -> None:
+    """Write the network of a training run with the classifier ``name``.
 
     Raises ParityError when the graph gives other numbers.
     """
-    net = load(weights)
+    net = load(run, name)
     examples = np.concatenate([golden_input(s) for s in range(3)])
     write_onnx(net, torch.from_numpy(examples[:2]), model, ("logit",))
     shrink(model)
@@ -275,13 +275,13 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     model = args.out / "model.onnx"
     clips = Clips(args.cache)
-    write_network(args.run / "best.pt", model)
+    write_network(args.run, "best", model)
     write_golden(model, args.out / "golden.json")
     check = Validation(args.run, clips)
     with tempfile.TemporaryDirectory() as folder:
         # A classifier that never met the clips it is tried on.
         other = Path(folder) / "without.onnx"
-        write_network(args.run / f"without_{TRIED}.pt", other)
+        write_network(args.run, f"without_{TRIED}", other)
         scorer = Scorer(other, args.threads)
         print("graph less kept scores, mean and deviation", check.difference(scorer, TRIED))
         seconds, snr, by_gate = check.gates(scorer, TRIED)
@@ -335,7 +335,6 @@ def main() -> None:
             round(rate_at(s, strict), 2),
         )
     print("knots", knots, "strict", strict, "loose", loose, "caught", caught, by_gate)
-    digests = [sha256(folder / "manifest.csv") for folder in args.cache]
     card = {
         "model": {
             "name": "speech", "version": int(args.out.name.partition("-v")[2]),
@@ -369,7 +368,7 @@ def main() -> None:
             "fpr_1pct": strict, "fpr_5pct": loose, "low_band": cal.low_band(all_fake),
             "tpr_at_fpr_1pct": caught, "fnr_at_fpr_1pct": 1 - caught,
         },
-        "data": data_table(clips, digests),
+        "data": data_table(clips),
         "metrics": metrics,
         "limits": {
             "sentences": [

@@ -20,6 +20,7 @@ from torch import Tensor
 from assay_lab.data import speech
 from assay_lab.data.sound_corruptions import random_codec
 from assay_lab.data.speech import RATE, SpeechCache
+from assay_lab.export.onnx_graph import sha256
 
 WINDOW = 64_000
 NOT_GENUINE = Path(speech.__file__).with_name("speech_not_genuine.tsv")
@@ -44,13 +45,13 @@ def doubtful(rows: list[dict[str, str]]) -> NDArray[np.bool_]:
 
 
 class Clips:
-    """Several caches as one."""
+    """Several caches as one; ``digests`` are those of their manifests."""
 
     def __init__(self, folders: list[Path]) -> None:
         self.rows: list[dict[str, str]] = []
         self.place: list[tuple[int, int]] = []
-        self.folders = folders
         self.caches = [SpeechCache(f) for f in folders]
+        self.digests = [sha256(f / "manifest.csv") for f in folders]
         for number, store in enumerate(self.caches):
             self.rows += store.rows
             self.place += [(number, i) for i in range(len(store))]
@@ -204,20 +205,12 @@ def disturb(x: Tensor, noise: NDArray[np.int16] | None, rng: np.random.Generator
     return (y * gain).clamp(-1, 1)
 
 
-def clip_windows(x: NDArray[np.int16], limit: int = 2) -> NDArray[np.float32]:
-    """Up to ``limit`` windows of 4 s spread over a clip, [n, 64000]."""
-    count = max(1, min(limit, round(x.size / WINDOW)))
-    starts = np.linspace(0, max(0, x.size - WINDOW), count).astype(int)
-    return np.stack([window(x, WINDOW, int(s)) for s in starts])
-
-
 _loader: dict[str, Any] = {}
 
 
-def start(caches: list[Path], noise: Path | None, batch: int, seed: int) -> None:
+def start(clips: Clips, noise: Path | None, batch: int, seed: int) -> None:
     """Set up the process that prepares batches."""
     torch.set_num_threads(1)
-    clips = Clips(caches)
     _loader.update(
         clips=clips,
         sampler=Sampler(clips),

@@ -23,12 +23,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from assay_lab.export.onnx_graph import run_onnx, sha256, write_onnx
-from assay_lab.train.speech_batches import WINDOW, Clips, clip_windows, prepare, start
+from assay_lab.export.onnx_graph import run_onnx, write_onnx
+from assay_lab.train.speech_batches import WINDOW, Clips, prepare, start, window
 from assay_lab.train.speech_net import load_fronts
 
 LENGTH = 40_000  # samples of the drawn windows
 CHUNK = 16
+DRAWN = 3  # the kind of drawn windows; those below are as the product hears them
 PER_SOURCE, PER_SYSTEM = 30, 4  # plain clips, at most
 Job = tuple[int, int]
 
@@ -58,12 +59,16 @@ def claim(folder: Path, clips: Clips) -> None:
 
     Raises ValueError when it is of others.
     """
-    digests = [sha256(cache / "manifest.csv") for cache in clips.folders]
     path = folder / "caches.json"
     if not path.exists():
-        path.write_text(json.dumps(digests), encoding="utf-8")
-    elif json.loads(path.read_text(encoding="utf-8")) != digests:
+        path.write_text(json.dumps(clips.digests), encoding="utf-8")
+    elif json.loads(path.read_text(encoding="utf-8")) != clips.digests:
         raise ValueError(f"{folder} holds features of other caches")
+
+
+def file_of(folder: Path, kind: str, number: int) -> Path:
+    """Where features of a kind, ``plain`` or ``drawn``, stand."""
+    return folder / kind / f"{number:06d}.npz"
 
 
 def graph(folder: Path, length: int) -> Path:
@@ -72,9 +77,8 @@ def graph(folder: Path, length: int) -> Path:
 
 
 def _start(args: argparse.Namespace) -> None:
-    torch.set_num_threads(1)
-    start(args.cache, args.noise, CHUNK, args.seed)
     _process["clips"] = Clips(args.cache)
+    start(_process["clips"], args.noise, CHUNK, args.seed)
 
 
 def _save(path: Path, **arrays: NDArray[Any]) -> None:
@@ -90,21 +94,17 @@ def _features(folder: Path, x: NDArray[np.float32]) -> NDArray[np.float16]:
     return np.concatenate(half)
 
 
-def _plain(folder: Path, number: int, jobs: list[Job]) -> None:
-    clips: Clips = _process["clips"]
-    x = np.stack([clip_windows(clips.samples(i, kind), 1)[0] for i, kind in jobs])
-    index, variant = np.array(jobs).T
-    found = _features(folder, x)
-    y = clips.fake[index].astype(np.float32)
-    _save(folder / "plain" / f"{number:06d}.npz", x=found, y=y, index=index, variant=variant)
-
-
-def _drawn(folder: Path, number: int, jobs: list[Job]) -> None:
-    del jobs
-    x, y, index = prepare(number)
-    found = _features(folder, np.ascontiguousarray(x[:, :LENGTH]))
-    variant = np.full(len(y), 3)
-    _save(folder / "drawn" / f"{number:06d}.npz", x=found, y=y, index=index, variant=variant)
+def _compute(folder: Path, kind: str, number: int, jobs: list[Job]) -> None:
+    """One file of features: of the plain ``jobs``, or of the drawn batch ``number``."""
+    if kind == "plain":
+        clips: Clips = _process["clips"]
+        x = np.stack([window(clips.samples(i, variant), WINDOW, 0) for i, variant in jobs])
+        index, variant = np.array(jobs).T
+        y = clips.fake[index].astype(np.float32)
+    else:
+        x, y, index = prepare(number)
+        x, variant = np.ascontiguousarray(x[:, :LENGTH]), np.full(len(y), DRAWN)
+    _save(file_of(folder, kind, number), x=_features(folder, x), y=y, index=index, variant=variant)
 
 
 def main() -> None:
@@ -130,17 +130,16 @@ def main() -> None:
     jobs = plain_jobs(clips)
     chunks = [jobs[k : k + CHUNK] for k in range(0, len(jobs), CHUNK)]
     # Both kinds grow alike, so that a run that is stopped has a fair share of each.
-    todo = [((k + 0.5) / len(chunks), _plain, "plain", k, c) for k, c in enumerate(chunks)]
-    todo += [((k + 0.5) / args.batches, _drawn, "drawn", k, []) for k in range(args.batches)]
-    todo = [t for t in todo if not (args.out / t[2] / f"{t[3]:06d}.npz").exists()]
-    todo.sort(key=lambda t: t[0])
+    todo = [((k + 0.5) / len(chunks), "plain", k, c) for k, c in enumerate(chunks)]
+    todo += [((k + 0.5) / args.batches, "drawn", k, []) for k in range(args.batches)]
+    todo = sorted(t for t in todo if not file_of(args.out, t[1], t[2]).exists())
     began, done = time.monotonic(), 0
     running: set[Future[None]] = set()
     with ProcessPoolExecutor(args.workers, initializer=_start, initargs=(args,)) as pool:
-        for _, make, _, number, part in todo:
+        for _, kind, number, part in todo:
             if time.monotonic() - began > 60 * args.minutes:
                 break
-            running.add(pool.submit(make, args.out, number, part))
+            running.add(pool.submit(_compute, args.out, kind, number, part))
             if len(running) < 2 * args.workers:
                 continue
             finished, running = wait(running, return_when=FIRST_COMPLETED)

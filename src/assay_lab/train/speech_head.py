@@ -30,15 +30,14 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from assay_lab.benchmark.metrics import auc, eer, tpr_at_fpr
-from assay_lab.export.onnx_graph import sha256
 from assay_lab.train.speech_batches import Clips
-from assay_lab.train.speech_net import Classifier, SpeechNet, load_fronts
+from assay_lab.train.speech_features import DRAWN
+from assay_lab.train.speech_net import Classifier, load_fronts
 
 PARTS = 5
 CHOOSING = (0, 1)
 STEPS, BATCH, RATE, DECAY = 3000, 256, 7e-4, 0.5
 DROPPED = 0.3  # of the features, in training
-PLAIN = 3  # kinds of windows below it are as the product hears them
 Floats32 = NDArray[np.float32]
 
 
@@ -60,27 +59,20 @@ def load(runs: list[Path], clips: Clips) -> Windows:
 
     Raises ValueError where a run is of a cache that is not among them.
     """
-    digests = [sha256(folder / "manifest.csv") for folder in clips.folders]
     first = np.cumsum([0, *(len(c) for c in clips.caches)])
-    files: list[tuple[Path, NDArray[np.int64]]] = []
+    parts: list[tuple[NDArray[Any], ...]] = []
     for run in runs:
-        numbers: list[NDArray[np.int64]] = []
+        ranges: list[NDArray[np.int64]] = []
         for digest in json.loads((run / "caches.json").read_text(encoding="utf-8")):
-            if digest not in digests:
+            if digest not in clips.digests:
                 raise ValueError(f"{run} has features of a cache that is not given")
-            k = digests.index(digest)
-            numbers.append(np.arange(first[k], first[k + 1]))
-        found = sorted(run.glob("plain/??????.npz")) + sorted(run.glob("drawn/??????.npz"))
-        files += [(path, np.concatenate(numbers)) for path in found]
-    sizes = [len(np.load(path)["y"]) for path, _ in files]
-    x = np.empty((sum(sizes), np.load(files[0][0])["x"].shape[1]), np.float16)
-    rest: list[tuple[Any, ...]] = []
-    for (path, numbers_), start, size in zip(files, np.cumsum([0, *sizes]), sizes, strict=False):
-        with np.load(path) as part:
-            x[start : start + size] = part["x"]
-            rest.append((part["y"], numbers_[part["index"]], part["variant"]))
-    y, index, variant = (np.concatenate(column) for column in zip(*rest, strict=True))
-    return Windows(x, y.astype(np.float32), index, variant)
+            k = clips.digests.index(digest)
+            ranges.append(np.arange(first[k], first[k + 1]))
+        number = np.concatenate(ranges)
+        for path in sorted(run.glob("plain/??????.npz")) + sorted(run.glob("drawn/??????.npz")):
+            with np.load(path) as part:
+                parts.append((part["x"], part["y"], number[part["index"]], part["variant"]))
+    return Windows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def part_of(source: str) -> int:
@@ -143,7 +135,7 @@ def _without(k: int, seed: int) -> tuple[dict[str, Any], NDArray[np.int64], NDAr
     weight = balance(windows.y[rows], system[rows])
     net = fit(windows, rows, weight, seed + k, _process["scale"], STEPS)
     met = np.unique(system[rows])
-    here = (part == k) & (windows.variant < PLAIN)
+    here = (part == k) & (windows.variant < DRAWN)
     here &= (windows.y < 0.5) | ~np.isin(system, met)
     picked = np.flatnonzero(here)
     return net.state_dict(), picked, logits(net, windows.x[picked])
@@ -210,10 +202,9 @@ def main() -> None:
     np.savez(args.out / "validation.npz", index=windows.index[keep],
              variant=windows.variant[keep], logit=score[keep])  # fmt: skip
     fronts = load_fronts(args.distillmos, args.whisper)
+    torch.save(fronts.state_dict(), args.out / "fronts.pt")
     for k, (state, *_) in enumerate(made):
-        net = SpeechNet(fronts, Classifier(windows.x.shape[1]))
-        net.classifier.load_state_dict(state)
-        torch.save(net.state_dict(), args.out / f"{'best' if k == PARTS else f'without_{k}'}.pt")
+        torch.save(state, args.out / f"{'best' if k == PARTS else f'without_{k}'}.pt")
 
 
 if __name__ == "__main__":

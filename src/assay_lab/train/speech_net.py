@@ -41,7 +41,6 @@ class Fronts(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.quality, self.listener = QualityNet(), WhisperNet()
-        self.listener.spectrum.by_convolution = True
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([self.quality(x), self.listener(x)], 1)

@@ -2,7 +2,7 @@
 
 The convolutional stem and the first blocks of Whisper tiny.en (Radford et al. 2022, weights
 MIT) hear four seconds of speech as a log-mel picture; what :func:`moments` says of the blocks'
-outputs feeds the classifier of :mod:`assay_lab.train.speech_net`. The Fourier transform can be a
+outputs feeds the classifier of :mod:`assay_lab.train.speech_net`. The Fourier transform is a
 fixed convolution, so that the exported graph needs nothing but samples.
 """
 
@@ -35,19 +35,11 @@ class Spectrum(nn.Module):
         angle = 2 * np.pi * np.outer(np.arange(self.bins), n) / n_fft
         kernel = np.concatenate([np.cos(angle) * window, -np.sin(angle) * window])
         self.register_buffer("kernel", torch.from_numpy(kernel[:, None].astype(np.float32)), False)
-        self.register_buffer("window", torch.from_numpy(window.astype(np.float32)), False)
-        self.by_convolution = False
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.pad(x[:, None], (self.n_fft // 2, self.n_fft // 2), mode="reflect")[:, 0]
-        if self.by_convolution:
-            both = F.conv1d(x[:, None], self.kernel, stride=self.hop)
-            power = both[:, : self.bins].square() + both[:, self.bins :].square()
-        else:
-            z = torch.stft(
-                x, self.n_fft, self.hop, window=self.window, center=False, return_complex=True
-            )
-            power = z.real.square() + z.imag.square()
+        both = F.conv1d(x[:, None], self.kernel, stride=self.hop)
+        power = both[:, : self.bins].square() + both[:, self.bins :].square()
         return power[:, :, : power.shape[2] - 1]  # the last frame is half padding, as in Whisper
 
 
