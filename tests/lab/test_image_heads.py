@@ -11,7 +11,16 @@ torch = pytest.importorskip("torch")
 from assay.analyzers.image.picture_kind import beyond  # noqa: E402
 from assay_lab.benchmark.metrics import auc  # noqa: E402
 from assay_lab.train.image_attribution import family_of, fit_attribution  # noqa: E402
-from assay_lab.train.image_features import Stored, look, patch, worn  # noqa: E402
+from assay_lab.train.image_features import (  # noqa: E402
+    VERSION,
+    VERSIONS,
+    Stored,
+    look,
+    patch,
+    version,
+    versions,
+    worn,
+)
 from assay_lab.train.image_known import remember  # noqa: E402
 from assay_lab.train.image_net import (  # noqa: E402
     SIZE,
@@ -22,11 +31,15 @@ from assay_lab.train.image_net import (  # noqa: E402
     to_input,
 )
 from assay_lab.train.images import (  # noqa: E402
+    CHOOSING,
+    FOLDS,
     HIDDEN,
     SEEDS,
     Head,
+    apart,
+    fit,
+    fold_of,
     game_of,
-    half_of,
     pooled,
     train,
     weights_of,
@@ -46,7 +59,8 @@ def stored(n: int = 240, seed: int = 0) -> Stored:
     source = np.array([f"s{k % 6 if k % 24 else 6}" for k in range(n)])
     name, use = np.array([f"p{k // 2}" for k in range(n)]), np.full(n, "train")
     parts = {k: slice(4 * i, 4 * i + 4) for i, k in enumerate(NAMES)}
-    return Stored(x, np.arange(n) % 2, name, kind, label, source, use, parts)
+    group = np.array([f"a/{s}" for s in source])
+    return Stored(x, np.arange(n) % 2, name, kind, label, source, use, group, parts)
 
 
 def test_classes_weigh_alike_and_sources_by_the_root() -> None:
@@ -85,10 +99,76 @@ def test_views_are_a_function_of_their_seed() -> None:
     assert patch(rgb[:90, :400], np.random.default_rng(1)).shape == (SIZE, SIZE, 3)
 
 
-def test_halves_are_stable_and_even() -> None:
-    halves = [half_of(f"s:picture {n}") for n in range(400)]
-    assert halves == [half_of(f"s:picture {n}") for n in range(400)]
-    assert 150 < sum(halves) < 250
+def test_folds_are_stable_and_even() -> None:
+    folds = fold_of(np.array([f"owner/page {n}" for n in range(1000)]))
+    assert folds.tolist() == fold_of(np.array([f"owner/page {n}" for n in range(1000)])).tolist()
+    assert np.bincount(folds, minlength=FOLDS).min() > 150
+
+
+def test_no_picture_is_judged_by_a_head_that_knew_its_group(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learned: list[set[str]] = []
+
+    def noted(data: Stored, steps: int) -> Head:
+        learned.append(set(data.group.tolist()))
+        return Head(np.arange(4), 2)
+
+    monkeypatch.setattr("assay_lab.train.images.train", noted)
+    monkeypatch.setattr("assay_lab.train.images.grade", lambda *_: {})
+    data = stored(480)
+    judged = np.isin(data.group, ("a/s1", "a/s2", "a/s5"))
+    data = replace(data, use=np.where(judged & (np.arange(480) > 240), "validation", "train"))
+    _, judges, found = fit(data, 9)
+    *without, released = learned
+    groups = set(data.group.tolist())
+    assert found["views"] == int((data.use == "train").sum())
+    assert len(judges) == FOLDS
+    assert released == groups
+    for k, seen in enumerate(without):
+        mine = {g for g in ("a/s1", "a/s2", "a/s5") if fold_of(np.array([g]))[0] == k}
+        assert seen == groups - mine
+
+
+def test_each_picture_is_judged_by_the_head_of_its_fold() -> None:
+    data = stored(60)
+    heads = [Head(np.arange(4), 1) for _ in range(FOLDS)]
+    for k, head in enumerate(heads):
+        torch.nn.init.zeros_(head.last.weight)
+        torch.nn.init.constant_(head.last.bias, float(k))
+    assert apart(heads, data).tolist() == fold_of(data.group).tolist()
+
+
+def test_grades_come_from_the_choosing_folds() -> None:
+    groups = np.array([f"a/s{k}" for k in range(7)])
+    assert 0 < np.isin(fold_of(groups), CHOOSING).sum() < 7
+
+
+def test_versions_are_numbered_apart() -> None:
+    from assay_lab.data.cache import Row
+
+    def row(name: str) -> Row:
+        return Row(name, "real", "photo", "", "s", "", "", "", "validation", "", "", "", 0, 0)
+
+    found = [list(versions(row(f"picture {n}"))) for n in range(400)]
+    assert all(f[0] == (0, "none") for f in found)
+    more = [f[1] for f in found if len(f) == 2]
+    assert 40 < len(more) < 100
+    assert set(more) == {(VERSION * k, VERSIONS[k]) for k in (1, 2)}
+    rgb = np.random.default_rng(0).integers(0, 256, (300, 200, 3)).astype(np.uint8)
+    assert version(rgb, "half_size").shape == (150, 100, 3)
+    assert version(rgb, "none") is rgb
+
+
+def test_a_picture_in_both_uses_counts_once() -> None:
+    data = stored(6)
+    data = replace(
+        data,
+        name=np.array(["s:a#whole", "s:a", "s:b#whole", "s:c", "s:d#whole", "s:a"]),
+        use=np.array(["train", "validation", "train", "validation", "train", "validation"]),
+        view=np.array([0, 0, 0, 0, 1, VERSION]),
+    )
+    assert data.once().name.tolist() == ["s:a", "s:b#whole", "s:c"]
 
 
 def test_beyond_compares_with_the_photograph() -> None:
@@ -100,12 +180,15 @@ def test_games_are_graded_within() -> None:
     """Halves of one game are compared, whatever another game scores."""
     source = np.array(["lab_ai", "lab_real"] * 20 + ["held_dexer_ai", "held_dexer_real"] * 5)
     fake = np.char.endswith(source, "_ai")
-    game = game_of(np.append(source, ["flickr_real"]))
+    others = ["flickr_real", "kurlyto_ai", "kurlyto_real", "lab_paint"]
+    game = game_of(np.append(source, others))
     assert set(game) == {"lab", "held_dexer", ""}
-    scores = np.where(game[:-1] == "lab", 10.0, 0.0) + fake
-    assert within_games(fake, game[:-1], scores) == 1.0
-    scores = np.where(game[:-1] == "lab", fake, ~fake).astype(float)
-    assert within_games(fake, game[:-1], scores) == pytest.approx(20 / 25)
+    assert set(game[-4:]) == {""}
+    game = game[:-4]
+    scores = np.where(game == "lab", 10.0, 0.0) + fake
+    assert within_games(fake, game, scores) == 1.0
+    scores = np.where(game == "lab", fake, ~fake).astype(float)
+    assert within_games(fake, game, scores) == pytest.approx(20 / 25)
     with pytest.raises(ValueError, match="no game"):
         within_games(fake, np.full(len(fake), ""), scores)
 

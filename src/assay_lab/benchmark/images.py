@@ -80,7 +80,7 @@ def named(items: list[dict[str, str]], said: list[str]) -> dict[str, int]:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line of the benchmark."""
-    from assay_lab.export.images import VERSIONS, version
+    from assay_lab.train.image_features import VERSIONS, version
 
     p = options(__doc__)
     p.add_argument("--views", type=int, default=1200)

@@ -2,15 +2,16 @@
 
     python -m assay_lab.data.images --shared /work/shared --mirrors /work/.mirror --out DIR
 
-Training rows are up to two crops of at most 384 px at native resolution, stored
+Training rows are a crop of at most 384 px at native resolution (``#0``), stored
 as PPM so that reading costs nothing; camera originals are mostly reduced first,
 as they are on their way to a reader. Beside them stands the whole picture, made small
-(``#whole``), for the scope gate. Validation rows are whole files: sources in
-``HELD_OUT`` altogether (their generators too, see ``HELD_FAMILIES``), and a fifth
-of ImageNet and of the camera originals. Pictures that are graphics by the product's own
-statistics are left out. What is no photograph by its source (``NO_PHOTO``) is stored
-whole, for the scope gate alone. A mirror that was not fetched is skipped and named in
-the output.
+(``#whole``). Validation rows are whole files: of the sources in ``JUDGED``, those named
+``held_`` and those of ``MORE_2``, which are trained on as well (they are judged by heads that
+left their ``group`` out), and of a fifth of ImageNet and of the camera originals, which no
+head is trained on.
+Pictures that are graphics by the product's own statistics are left out. What is no photograph
+by its source (``NO_PHOTO``) is stored whole, for the scope gate alone. A mirror that was not
+fetched is skipped and named in the output.
 """
 
 from __future__ import annotations
@@ -34,29 +35,34 @@ from assay_lab.data.gitmirror import AbsentBlob, mirror_of
 
 Image = NDArray[np.uint8]
 
-HELD_OUT = frozenset(
+JUDGED = frozenset(
     {
         *("lab_ai", "lab_real", "songguo_nbpro", "songguo_grok", "gemimg", "kau_whisk"),
         *("kau_gpt", "kau_mj", "kolors", "sdxl_kolors", "mj_kolors", "kandinsky3", "fibo"),
         *("jcraigk_mj", "tt_openimages", "beau", "marina", "canchis", "sg3r", "sg3_ffhq"),
-        "superglue",
+        *("superglue", "fercasti_real", "teen_nbpro", "teen_real", "mu4dian_ai", "mu4dian_real"),
+        *("kaival_ai", "kaival_real", "justin_ai", "justin_real", "turing_ai", "turing_real"),
+        *("kurlyto_ai", "kurlyto_real"),
     }
 )
-HELD_FAMILIES = ("Whisk", "Kolors", "Kandinsky", "FIBO", "Grok", "StyleGAN3")
-"""Generators of which training sees nothing at all."""
+UNSEEN = ("Whisk", "Kolors", "Kandinsky", "FIBO", "Grok", "StyleGAN3")
+"""Generators of which a head that judges them saw nothing: all their pictures are one group."""
 MORE = Path(__file__).with_name("image_sources_more.tsv")
-"""Sources found since, in the columns of the shared recipe; held out where named ``held_``."""
+"""Sources found since, in the columns of the shared recipe; judged where named ``held_``."""
+MORE_2 = Path(__file__).with_name("image_sources_more_2.tsv")
+"""Sources found later; all are judged but ``dcsan_``, of whose page the pack has pictures."""
 FEW = {  # one scene, one prompt or one face over and over
     **dict.fromkeys(("seneca", "copr", "cards", "ptp_seq", "sg2lora", "inkjet"), 20),
     **dict.fromkeys(("breakinferno", "tryondiff", "held_ddstar_char", "kensaccord"), 20),
     **dict.fromkeys(("spsbh", "caritas", "bounenkai", "jdc_sd"), 20),
-    **dict.fromkeys(("willscars", "estaticfear", "newts"), 20),
+    **dict.fromkeys(("willscars", "estaticfear", "newts", "carstudio_cla", "reedit"), 20),
+    **dict.fromkeys(("rmsandu_sdxl", "sketchguided", "flux2swift", "saudifashion"), 20),
     **dict.fromkeys(("monstree", "sceaux", "bundler", "lund", "sacre"), 10),
 }
 MANY = dict.fromkeys(("teen_nbpro", "teen_real", "mu4dian_ai", "mu4dian_real"), 200)
 """Games whose two halves are of like topics and format."""
-MOST, MOST_HELD = 80, 130
-SIDE, CROPS, WHOLE = 384, 2, 512
+MOST, MOST_JUDGED = 80, 130
+SIDE, WHOLE = 384, 512
 NO_PHOTO = frozenset({"document", "screenshot", "chart", "render", "drawing"})
 """Kinds that only the scope gate sees; paintings are judged, but against paintings."""
 DRAWN = re.compile(r"mix|anime|anything|pastel|clam|niji|2D|orange|Bomb", re.I)
@@ -65,7 +71,10 @@ MAX_PIXELS = 60_000_000
 
 
 class Item(NamedTuple):
-    """One picture of the recipe, still encoded."""
+    """One picture of the recipe, still encoded.
+
+    ``group`` leaves training together. ``use`` is train, validation or both.
+    """
 
     name: str
     label: str
@@ -85,12 +94,20 @@ def keep_order(name: str) -> str:
 
 
 def source_rows(shared: Path) -> list[dict[str, str]]:
-    """Rows of the recipes: photographs, paintings, wholly generated, no photographs."""
+    """Rows of the recipes: photographs, paintings, wholly generated, no photographs.
+
+    A column ``judged`` more says whether heads are judged by the source.
+    """
     csv.field_size_limit(10**7)
     rows: list[dict[str, str]] = []
-    for recipe in (shared / "corpora/image_sources.tsv", MORE):
+    for recipe in (shared / "corpora/image_sources.tsv", MORE, MORE_2):
         with recipe.open(newline="", encoding="utf-8") as lines:
-            rows += csv.DictReader(lines, delimiter="\t")
+            found = list(csv.DictReader(lines, delimiter="\t"))
+        for row in found:
+            held = row["source"] in JUDGED or row["source"].startswith("held_")
+            later = recipe == MORE_2 and not row["source"].startswith("dcsan_")
+            row["judged"] = "yes" if held or later else ""
+        rows += found
     kinds = {("fake", "generated"), ("real", "photo"), ("other", "painting")}
     kinds |= {("other", kind) for kind in NO_PHOTO}
     redrawn = {"imagic", "imagic_demo", "pnp"}  # edits in which every pixel is generated
@@ -119,10 +136,8 @@ def from_table(shared: Path, mirrors: Path, absent: list[str]) -> Iterator[Item]
         if mirror is None:
             absent.append(repository)
             continue
-        held = source in HELD_OUT or source.startswith("held_")
-        if not held and any(f in row["generator"] for f in HELD_FAMILIES):
-            continue
-        most = min(FEW.get(source, 10**6), MANY.get(source, MOST_HELD if held else MOST))
+        judged = bool(row["judged"])
+        most = min(FEW.get(source, 10**6), MANY.get(source, MOST_JUDGED if judged else MOST))
         if source.startswith(("wyrde_", "furkan_")):
             most = 8
         pattern = re.compile(row["pattern"])
@@ -138,8 +153,8 @@ def from_table(shared: Path, mirrors: Path, absent: list[str]) -> Iterator[Item]
                 except AbsentBlob:
                     continue
                 taken += 1
-                group = f"{source}/{name.rpartition('/')[0]}"
-                use = "validation" if held else "train"
+                group = next((f for f in UNSEEN if f in row["generator"]), repository)
+                use = "both" if judged else "train"
                 yield Item(
                     name, label, row["kind"], row["generator"], source, row["licence"],
                     group, "", use, data,
@@ -243,22 +258,14 @@ def reduce(rgb: Image, rng: np.random.Generator, *, chance: float = 0.75) -> Ima
     return np.asarray(Pillow.fromarray(rgb).resize(size, kernel), np.uint8)
 
 
-def crops(rgb: Image, rng: np.random.Generator, count: int = CROPS) -> list[Image]:
-    """Up to ``count`` crops of at most SIDE px, away from even areas where there is a choice."""
+def crop(rgb: Image, rng: np.random.Generator) -> Image:
+    """A crop of at most SIDE px, anywhere."""
     h, w = rgb.shape[:2]
     if max(h, w) <= SIDE * 1.15:
-        return [np.ascontiguousarray(rgb[:SIDE, :SIDE])]
-    found: list[tuple[float, Image]] = []
-    for _ in range(3 * count):
-        y = int(rng.integers(0, max(1, h - SIDE + 1)))
-        x = int(rng.integers(0, max(1, w - SIDE + 1)))
-        piece = np.ascontiguousarray(rgb[y : y + SIDE, x : x + SIDE])
-        found.append((measure(piece).flat, piece))
-    # half by chance, half by texture: even sky must occur, but not rule
-    chosen = [found[0][1]]
-    for _, piece in sorted(found[1:], key=lambda f: f[0])[: count - 1]:
-        chosen.append(piece)
-    return chosen
+        return np.ascontiguousarray(rgb[:SIDE, :SIDE])
+    y = int(rng.integers(0, max(1, h - SIDE + 1)))
+    x = int(rng.integers(0, max(1, w - SIDE + 1)))
+    return np.ascontiguousarray(rgb[y : y + SIDE, x : x + SIDE])
 
 
 def small_copy(rgb: Image) -> bytes:
@@ -301,17 +308,17 @@ def build(shared: Path, mirrors: Path, out: Path) -> dict[str, Any]:
             dropped["out of scope"] += 1
             continue
         fields = item._asdict()
-        data, name = fields.pop("data"), fields.pop("name")
-        if whole or item.use == "train":
-            writer.add(small_copy(rgb), name=f"{name}#whole", **fields)
+        data, name, use = (fields.pop(k) for k in ("data", "name", "use"))
+        if whole or use != "validation":
+            writer.add(small_copy(rgb), name=f"{name}#whole", use="train", **fields)
         if whole:
             continue
-        if item.use == "validation":
-            writer.add(data, name=name, **fields)
-            continue
-        rng = np.random.default_rng(int(keep_order(item.source + name)[:12], 16))
-        for n, piece in enumerate(crops(reduce(rgb, rng), rng)):
-            writer.add(ppm(piece), name=f"{name}#{n}", **fields)
+        if use != "train":
+            writer.add(data, name=name, use="validation", **fields)
+        if use != "validation":
+            rng = np.random.default_rng(int(keep_order(item.source + name)[:12], 16))
+            piece = crop(reduce(rgb, rng), rng)
+            writer.add(ppm(piece), name=f"{name}#0", use="train", **fields)
     info = writer.close("assay_lab.data.images")
     return {**info, "absent": sorted(set(absent)), "dropped": dropped}
 

@@ -1,19 +1,20 @@
 """Export the generated-image network: graph, parity, calibration, card, golden outputs.
 
     python -m assay_lab.export.images --cache DIR --weights FILE --features DIR \
-        --heads heads.pt --out src/assay/models/zoo/image-v4 --commit SHA --date 2026-11-25
+        --heads heads.pt --out src/assay/models/zoo/image-v5 --commit SHA --date 2026-11-30
 
-The matrices of the tower are stored in four bits. Plain validation pictures are scored from
-their stored features, corrupted ones by the shipped analyzer. One half of them chooses how
-much the whole picture counts beside its patches and says how often the points err; points
-and curve come from the other half. Refuses to write a card when the lower bound of the AUC
-on pairs of like size does not clear ``WORTH_SHIPPING``.
+The matrices of the tower are stored in four bits. Validation pictures, plain and corrupted,
+are scored from their stored features by the heads that left their groups out. Those of the
+folds in ``CHOOSING`` choose how much the whole picture counts beside its patches and say how
+often the points err; points and curve come from the other folds. Refuses to write a card when
+the lower bound of the AUC on pairs of like size does not clear ``WORTH_SHIPPING``.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -22,42 +23,43 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from assay.analyzers.image.patches import native_patches
 from assay.analyzers.image.synthetic import look, mix
-from assay.models.card import read_card
+from assay.models.card import Card, read_card
 from assay_lab.benchmark import metrics as m
-from assay_lab.data import corruptions as c
 from assay_lab.data.cache import Cache
-from assay_lab.data.images import HELD_FAMILIES, NO_PHOTO, decode, keep_order
+from assay_lab.data.images import NO_PHOTO, UNSEEN, decode
 from assay_lab.export import calibration as cal
 from assay_lab.export import four_bits
 from assay_lab.export.card import dumps
 from assay_lab.export.golden import write_golden
 from assay_lab.export.onnx_graph import check_parity, sha256
 from assay_lab.train.image_attribution import Attribution, family_of, fit_attribution
-from assay_lab.train.image_features import TAPS, Stored, read, slices
+from assay_lab.train.image_features import TAPS, VERSION, VERSIONS, Stored, read, slices
 from assay_lab.train.image_known import Familiarity, remember
 from assay_lab.train.image_net import MEAN, SIZE, STD, Features, PictureNet, load_tower
 from assay_lab.train.image_scope import KINDS, Scope, fit_scope
 from assay_lab.train.images import (
+    CHOOSING,
+    SEEN,
     Head,
+    apart,
     columns_of,
+    fold_of,
     game_of,
     grade,
-    half_of,
     pooled,
     within_games,
 )
 
 Floats = NDArray[np.float64]
-Image = NDArray[np.uint8]
+Strings = NDArray[np.str_]
 Coded = tuple[Tensor, Tensor]
 """Codes and steps of a matrix."""
 WORTH_SHIPPING = 0.70
-MOST_FPR_CUT = 60  # a source needs that many pictures for a threshold of its own
-VERSIONS = ("none", "jpeg70", "half_size")
 SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
 LIMITS = [
     "Two small heads on features of a network that was not trained for this task. Many "
@@ -69,25 +71,41 @@ LIMITS = [
 ]
 
 
+class Heads(NamedTuple):
+    """The heads for one kind of view: the released one, and those that left a fold out."""
+
+    released: Head
+    judges: list[Head]
+    coarse: Coded
+
+
+def load_heads(path: Path) -> dict[str, Heads]:
+    """What :mod:`assay_lab.train.images` saved, released weights rounded as they are stored."""
+    columns = columns_of(slices(Features(TAPS).parts))
+    found = {}
+    for what, states in torch.load(path, map_location="cpu", weights_only=True).items():
+        codes, step = four_bits.eight_bits(states[0]["first.weight"])
+        own = {k: rounded(v) for k, v in states[0].items()}
+        heads = []
+        for state in (own | {"first.weight": codes.float() * step}, *states[1:]):
+            heads.append(Head(columns, len(codes)))
+            heads[-1].load_state_dict(state)
+        found[what] = Heads(heads[0].eval(), [h.eval() for h in heads[1:]], (codes, step))
+    return found
+
+
 def network(
-    heads: Path, weights: Path, scope: Scope, family: Attribution, known: Familiarity
-) -> tuple[PictureNet, list[Coded], list[Coded]]:
+    heads: dict[str, Heads], weights: Path, scope: Scope, family: Attribution,
+    known: Familiarity,
+) -> tuple[PictureNet, list[Coded], list[Coded]]:  # fmt: skip
     """The heads on their tower; also codes and steps of its matrices and of theirs."""
     features = Features(TAPS)
     matrices = load_tower(features, weights)
-    state = torch.load(heads, map_location="cpu", weights_only=True)
-    columns, found, coarse = columns_of(slices(features.parts)), {}, []
-    for what, held in state.items():
-        codes, step = four_bits.eight_bits(held["first.weight"])
-        held = {k: rounded(v) for k, v in held.items()} | {"first.weight": codes.float() * step}
-        found[what] = Head(columns, len(codes))
-        found[what].load_state_dict(held)
-        coarse.append((codes, step))
     net = PictureNet(
-        features, found["native"], found["whole"], Linear(scope.weight, scope.bias),
-        Linear(family.weight, family.bias), known.memory,
+        features, heads["native"].released, heads["whole"].released,
+        Linear(scope.weight, scope.bias), Linear(family.weight, family.bias), known.memory,
     )  # fmt: skip
-    return net.eval(), matrices, coarse
+    return net.eval(), matrices, [h.coarse for h in heads.values()]
 
 
 class Linear(nn.Module):
@@ -114,22 +132,14 @@ def rounded(values: Tensor) -> Tensor:
     return values.half().float() if values.is_floating_point() else values
 
 
-def version(rgb: Image, how: str) -> Image:
-    """A picture as it would be met: plain, JPEG 70, or half size (and JPEG 90)."""
-    if how == "jpeg70":
-        return c.jpeg(rgb, 70)
-    if how == "half_size":
-        return c.jpeg(c.resize(rgb, 0.5), 90)
-    return rgb
-
-
 class Seen(NamedTuple):
     """Validation pictures in their versions: what the network says of patches and whole."""
 
-    name: NDArray[np.str_]
-    source: NDArray[np.str_]
+    name: Strings
+    source: Strings
+    group: Strings
     fake: NDArray[np.bool_]
-    how: NDArray[np.str_]
+    how: Strings
     side: NDArray[np.int64]
     patches: Floats
     whole: Floats
@@ -143,54 +153,54 @@ class Seen(NamedTuple):
         return {str(s): scores[at & (self.source == s)] for s in np.unique(self.source[at])}
 
 
-def stored(cache: Cache, net: PictureNet, features: Path) -> dict[str, tuple[float, float]]:
-    """Mean patch logit and logit of the whole of every validation picture, from its features."""
-    found: dict[str, list[float]] = {}
-    for what, head in (("native", net.patch), ("whole", net.whole)):
+def score(cache: Cache, heads: dict[str, Heads], features: Path, model: Path) -> Seen:
+    """The stored validation views, each judged by the head that left its group out."""
+    card = read_card(model)
+    row_of = {f"{r.source}:{r.name}": i for i, r in enumerate(cache.rows)
+              if r.use == "validation" and r.kind in SEEN}  # fmt: skip
+    sides = {}
+    for name, i in row_of.items():
+        with Pillow.open(io.BytesIO(cache.data(i))) as opened:
+            if min(opened.size) >= card.gates["min_side_px"]:
+                sides[name] = max(opened.size)
+    judged: dict[str, dict[str, float]] = {}
+    data: Stored
+    for what, head in heads.items():
         data = read(features / f"{what}.npz", cache)
-        data = data.where(data.use == "validation")
-        with torch.no_grad():
-            logits = head(torch.from_numpy(data.x))[:, 0].numpy().astype(np.float64)
-        values, first = pooled(data.name, logits)
-        for name, value in zip(data.name[first].tolist(), values.tolist(), strict=True):
-            found.setdefault(name, []).append(value)
-    return {k: (v[0], v[1]) for k, v in found.items() if len(v) == 2}
-
-
-def score(cache: Cache, net: PictureNet, model: Path, features: Path) -> Seen:
-    """Every validation picture plain, and one in four in another version by the product's code.
-
-    Plain ones come from the stored features, which are computed in 16 bits; how much the
-    product's own answers differ is printed for fifty pictures.
-    """
-    card, rows, off = read_card(model), [], []
-    plain = stored(cache, net, features)
-    for i, row in enumerate(cache.rows):
-        if row.use != "validation" or row.kind in NO_PHOTO:
-            continue
-        name = f"{row.source}:{row.name}"
-        if name not in plain:
-            continue
-        chance = int(keep_order(row.name)[:8], 16)
-        rgb = decode(cache.data(i))
-        if rgb is None or min(rgb.shape[:2]) < card.gates["min_side_px"]:
-            continue
-        versions = ("none", VERSIONS[1 + chance // 4 % 2]) if chance % 4 == 0 else ("none",)
-        for how in versions:
-            near, whole = plain[name]
-            if how != "none" or (chance % 4 == 0 and len(off) < 50):
-                met = version(rgb, how)
-                seen = look(met, native_patches(met, SIZE).pixels, card)
-                own = float(np.mean(seen.patches.astype(np.float64))), seen.whole
-                if how == "none":
-                    off.append((own[0] - near, own[1] - whole))
-                else:
-                    near, whole = own
-            rows.append((name, row.source, row.label == "fake", how, max(rgb.shape[:2]), near,
-                         whole))  # fmt: skip
-    spread = np.abs(np.array(off))
-    print("product less stored, patches and whole: mean", spread.mean(0), "most", spread.max(0))
+        data = data.where((data.use == "validation") & np.isin(data.name, list(sides)))
+        keys = np.char.add(np.array([f"{v // VERSION}:" for v in data.view]), data.name)
+        values, first = pooled(keys, apart(head.judges, data))
+        judged[what] = dict(zip(keys[first].tolist(), values.tolist(), strict=True))
+        check(data.where(data.view < VERSION), head.released, cache, row_of, card, what)
+    rows = []
+    for key in sorted(judged["native"].keys() & judged["whole"].keys()):
+        place, _, name = key.partition(":")
+        row = cache.rows[row_of[name]]
+        rows.append((name, row.source, row.group, row.label == "fake", VERSIONS[int(place)],
+                     sides[name], judged["native"][key], judged["whole"][key]))  # fmt: skip
     return Seen(*(np.array(v) for v in zip(*rows, strict=True)))
+
+
+def check(
+    data: Stored, head: Head, cache: Cache, row_of: dict[str, int], card: Card, what: str
+) -> None:
+    """Print how far the product's own answers lie from those of the stored features.
+
+    These are computed in 16 bits; fifty plain pictures are compared.
+    """
+    names = sorted(set(data.name.tolist()))
+    data = data.where(np.isin(data.name, names[:: max(1, len(names) // 50)]))
+    with torch.no_grad():
+        logits = head(torch.from_numpy(data.x))[:, 0].numpy().astype(np.float64)
+    values, first = pooled(data.name, logits)
+    off = []
+    for name, value in zip(data.name[first].tolist(), values.tolist(), strict=True):
+        rgb = decode(cache.data(row_of[name]))
+        assert rgb is not None
+        seen = look(rgb, native_patches(rgb, SIZE).pixels, card)
+        own = seen.whole if what == "whole" else float(np.mean(seen.patches.astype(np.float64)))
+        off.append(abs(own - value))
+    print(what, "product less stored: mean", np.mean(off), "most", np.max(off))
 
 
 def matched(seen: Seen, scores: Floats) -> tuple[Floats, Floats]:
@@ -277,7 +287,7 @@ def left_out(real: dict[str, Floats], least: int = 25) -> dict[str, list[float]]
     for name, values in real.items():
         if len(values) >= least:
             rest = {k: v for k, v in real.items() if k != name}
-            point = cal.conservative_threshold(rest, 0.01, least=MOST_FPR_CUT)
+            point = cal.binomial_threshold(rest, 0.01)
             found[name] = [len(values), round(m.rate_at(values, point), 4)]
     return found
 
@@ -298,19 +308,18 @@ def choose_share(seen: Seen) -> tuple[float, dict[str, Any]]:
 
 
 def validation(seen: Seen) -> dict[str, Any]:
-    """Share from one half of the pictures; operating points, curve and rows from the other."""
-    half = np.array([half_of(n) for n in seen.name.tolist()])
-    chooses, keeps = seen.where(half == 0), seen.where(half == 1)
+    """Share from the choosing folds; operating points, curve and rows from the others."""
+    half = np.isin(fold_of(seen.group), CHOOSING)
+    chooses, keeps = seen.where(half), seen.where(~half)
     share, shares = choose_share(chooses)
     s, other = mixed(keeps, share), mixed(chooses, share)
     real = keeps.by_source(s, fake=False, how="none")
     fake = keeps.by_source(s, fake=True, how="none")
-    strict = cal.conservative_threshold(real, 0.01, least=MOST_FPR_CUT)
-    loose = cal.conservative_threshold(real, 0.05, least=MOST_FPR_CUT)
+    strict = cal.binomial_threshold(real, 0.01)
+    loose = cal.binomial_threshold(real, 0.05)
     plain = keeps.how == "none"
     y, v = matched(keeps.where(plain), s[plain])
     rows = [metric("matched by size", "none", v[y == 0], v[y == 1], strict)]
-    rows.append(metric("lab (matched topics)", "none", real["lab_real"], fake["lab_ai"], strict))
     rows.append(games(keeps.where(plain), s[plain], strict))
     for how in VERSIONS:
         at = keeps.how == how
@@ -330,17 +339,17 @@ def validation(seen: Seen) -> dict[str, Any]:
         },
         "knots": bounded(knots, s[~keeps.fake], s[keeps.fake], low, strict),
         "n_real": len(all_real), "n_fake": len(all_fake),
-        "flagged, other half": [len(flat), round(m.rate_at(flat, strict), 4)],
+        "flagged, choosing folds": [len(flat), round(m.rate_at(flat, strict), 4)],
         "flagged, source left out": left_out(real),
         "sources": sorted({*real, *fake}),
     }  # fmt: skip
 
 
 def data_table(cache: Cache) -> list[dict[str, Any]]:
-    """Pictures by source, for the card."""
+    """Pictures by source, for the card; those that heads are judged by may be learned too."""
     count: Counter[tuple[str, str, str, str]] = Counter()
     for r in cache.rows:
-        if not r.name.endswith(("#1", "#whole")) or r.kind in NO_PHOTO:
+        if not r.name.endswith("#whole") or r.kind in NO_PHOTO:
             count[(r.use, r.source, r.licence, r.label)] += 1
     keys = sorted({k[:3] for k in count})
     return [
@@ -356,11 +365,11 @@ def data_table(cache: Cache) -> list[dict[str, Any]]:
 def attribution(cache: Cache, data: Stored) -> Attribution:
     """Fit the families on the generated pictures whose generator is known, held ones too."""
     generators = {f"{r.source}:{r.name}": r.generator for r in cache.rows}
-    data = data.where((data.label == "fake") & (data.view == 0) & (data.kind == "generated"))
+    data = data.where((data.label == "fake") & (data.kind == "generated"))
     families = np.array([family_of(generators[n]) for n in data.name.tolist()])
     data, families = data.where(families != "?"), families[families != "?"]
-    # sources of one repository leave together
-    sites = np.array([s.removeprefix("held_").split("_")[0] for s in data.source.tolist()])
+    # pack and camera pictures have groups of their own
+    sites = np.where(["/" in g for g in data.group.tolist()], data.group, data.source)
     return fit_attribution(data, families, sites)
 
 
@@ -427,8 +436,9 @@ def card_of(
         "calibration": {
             "kind": "piecewise_linear", "score": found["knots"][0], "llr": found["knots"][1],
             "n_real": found["n_real"], "n_fake": found["n_fake"],
-            "source": "half of the pictures of validation sources never trained on (the other "
-            "half chose the model), plain, JPEG 70 and half size: " + ", ".join(found["sources"]),
+            "source": "pictures judged by heads that left their repositories out (three folds of "
+            "five; the others chose the model), plain, JPEG 70 and half size: "
+            + ", ".join(found["sources"]),
             "applies_to": "the mean logit of the patches, mixed with that of the whole picture",
         },
         "operating_points": found["points"],
@@ -437,13 +447,14 @@ def card_of(
         "limits": {
             "sentences": [
                 *LIMITS,
-                "Validation, on sources never trained on, apart from held pictures of ImageNet "
-                "and the camera set (generators of " + ", ".join(HELD_FAMILIES)
+                "Validation, by heads that left the repositories judged out, apart from ImageNet "
+                "and the camera set, of which other pictures were learned (generators of "
+                + ", ".join(UNSEEN)
                 + f" altogether unseen): AUC {size['auc']:.2f} (95 % {size['auc_low']:.2f} to "
                 f"{size['auc_high']:.2f}) on pairs of like size; at the 1 % point it finds "
-                f"{100 * caught:.0f} % of the generated pictures. Where topic and format match too "
-                f"(one set of {topics['fake']} and {topics['real']}): {topics['auc']:.2f} "
-                f"({topics['auc_low']:.2f} to {topics['auc_high']:.2f}).",
+                f"{100 * caught:.0f} % of the generated pictures. Where topics and format match "
+                f"too ({topics['fake']} and {topics['real']} pictures of games): "
+                f"{topics['auc']:.2f} ({topics['auc_low']:.2f} to {topics['auc_high']:.2f}).",
                 "Scope, by sources left out in training: "
                 f"{100 * photographs[1]:.1f} % of {photographs[0]} photographs "
                 f"are wrongly not judged; recognised are: {gated}.",
@@ -484,19 +495,20 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     cache, tap = Cache(a.cache), max(TAPS)
     data = read(a.features / "whole.npz", cache)
-    scope = fit_scope(data.where(data.view == 0), (f"cls{tap}", f"mean{tap}"))
-    family, known = attribution(cache, data), remember(data)
+    scope = fit_scope(data.once(), (f"cls{tap}", f"mean{tap}"))
+    family, known = attribution(cache, data.once()), remember(data)
     print(json.dumps([scope.report, family.report], indent=1), flush=True)
 
     a.out.mkdir(parents=True, exist_ok=True)
     model = a.out / "model.npz"
-    net, matrices, coarse = network(a.heads, a.weights, scope, family, known)
+    heads = load_heads(a.heads)
+    net, matrices, coarse = network(heads, a.weights, scope, family, known)
     names = ("patch", "whole", "scope", "family", "distance", "neighbours")
     four_bits.write(net, torch.zeros(2, 3, SIZE, SIZE), model, names, matrices, coarse)
     noise = np.random.default_rng(0).normal(size=(3, 3, SIZE, SIZE)).astype(np.float32)
     print("parity", check_parity(net, model, noise, 0.02, outputs=2), model.stat().st_size)
     (a.out / "card.toml").write_text(dumps(card_of(tap, scope, family, known, cache, None, a)))
-    found = validation(score(cache, net, a.out, a.features))
+    found = validation(score(cache, heads, a.features, a.out))
     print(json.dumps(found, indent=1))
     worth = found["rows"][0]
     if worth["auc_low"] <= WORTH_SHIPPING:

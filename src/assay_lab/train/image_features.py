@@ -7,7 +7,7 @@
 known by the hash of the picture in the cache and the number of the view, so that a second
 run, or one over a larger cache, computes what is missing only. Training pictures are cut,
 rescaled and compressed at random, alike for both classes; validation pictures are taken
-as the product takes them.
+as the product takes them, and one in six once more as JPEG 70 or at half size (``VERSIONS``).
 """
 
 from __future__ import annotations
@@ -29,24 +29,28 @@ from assay.analyzers.image.patches import native_patches
 from assay.models.prepare import whole_picture
 from assay.models.runtime import open_network
 from assay_lab.data import corruptions as c
-from assay_lab.data.cache import Cache
+from assay_lab.data.cache import Cache, Row
 from assay_lab.data.images import MANY, NO_PHOTO, decode, keep_order, picture
-from assay_lab.export import four_bits
+from assay_lab.export.onnx_graph import write_onnx
 from assay_lab.train.image_net import SIZE, WIDTH, Features, load_tower, to_input
 
 Image = NDArray[np.uint8]
 Rng = np.random.Generator
 Strings = NDArray[np.str_]
 TAPS = (2, 3, 4, 5, 6, 7)
-CAP = 80
-"""Pictures of a source, at most, but for those of ``MANY``."""
+CAP, CAP_JUDGED = 80, 40
+"""Pictures of a source that are learned and judged, at most; of ``MANY`` more are learned."""
+VERSIONS = ("none", "jpeg70", "half_size")
+VERSION = 100
+"""Views of a validation picture in a version are numbered from this times its place up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
     """Features ``x`` [n, d] of views and what the cache says of their pictures.
 
-    ``name`` is source and path with a colon between.
+    ``name`` is source and path with a colon between; pictures of a ``group`` leave training
+    together.
     """
 
     x: NDArray[np.float32]
@@ -56,6 +60,7 @@ class Stored:
     label: Strings
     source: Strings
     use: Strings
+    group: Strings
     parts: dict[str, slice]
 
     @property
@@ -65,7 +70,13 @@ class Stored:
     def where(self, at: NDArray[np.bool_]) -> Stored:
         """Those at which ``at`` holds."""
         return Stored(self.x[at], self.view[at], self.name[at], self.kind[at], self.label[at],
-                      self.source[at], self.use[at], self.parts)  # fmt: skip
+                      self.source[at], self.use[at], self.group[at], self.parts)  # fmt: skip
+
+    def once(self) -> Stored:
+        """One view of each picture: that of validation where it is there, else the first."""
+        validated = set(self.name[self.use == "validation"].tolist())
+        twin = np.array([n.removesuffix("#whole") in validated for n in self.name.tolist()])
+        return self.where((self.view == 0) & ~((self.use == "train") & twin))
 
 
 def read(path: Path, cache: Cache) -> Stored:
@@ -74,7 +85,7 @@ def read(path: Path, cache: Cache) -> Stored:
     rows = {r.sha256: r for r in cache.rows}
     at = np.array([str(k) in rows for k in held["sha256"]])
     known = [rows[str(k)] for k in held["sha256"][at]]
-    fields = ([getattr(r, f) for r in known] for f in ("kind", "label", "source", "use"))
+    fields = ([getattr(r, f) for r in known] for f in ("kind", "label", "source", "use", "group"))
     name = np.array([f"{r.source}:{r.name}" for r in known])
     return Stored(held["x"][at].astype(np.float32), held["view"][at].astype(np.int64), name,
                   *(np.array(f) for f in fields), slices(held["parts"].tolist()))  # fmt: skip
@@ -126,6 +137,24 @@ def patch(rgb: Image, rng: Rng) -> Image:
     return native_patches(rgb[y : y + SIZE, x : x + SIZE], SIZE).pixels[0]
 
 
+def version(rgb: Image, how: str) -> Image:
+    """A picture as it would be met: plain, JPEG 70, or half size (and JPEG 90)."""
+    if how == "jpeg70":
+        return c.jpeg(rgb, 70)
+    if how == "half_size":
+        return c.jpeg(c.resize(rgb, 0.5), 90)
+    return rgb
+
+
+def versions(row: Row) -> Iterator[tuple[int, str]]:
+    """First number and name of the versions in which a validation picture is looked at."""
+    yield 0, VERSIONS[0]
+    chance = int(keep_order(row.name)[:8], 16)
+    if chance % 6 == 0:
+        place = 1 + chance // 6 % 2
+        yield VERSION * place, VERSIONS[place]
+
+
 def _seed(sha256: str, view: int) -> Rng:
     return np.random.default_rng([int(sha256[:12], 16), view])
 
@@ -136,7 +165,11 @@ def wholes(
     """Hash, view and whole picture made small, at most ``CAP`` pictures a source."""
     for i in _order(cache, whole=True):
         row = cache.rows[i]
-        seen = row.use == "train" and row.kind not in NO_PHOTO
+        if row.use == "validation":
+            for v, rgb in _validated(cache, i, known):
+                yield row.sha256, v, whole_picture(rgb, SIZE)
+            continue
+        seen = row.kind not in NO_PHOTO
         numbers = [v for v in range(views if seen else 1) if (row.sha256, v) not in known]
         rgb = decode(cache.data(i)) if numbers else None
         if rgb is None or min(rgb.shape[:2]) < 96:
@@ -152,45 +185,69 @@ def natives(
     """Hash, view and patch: of training crops, and of validation pictures as the product picks."""
     for i in _order(cache, whole=False):
         row = cache.rows[i]
-        if row.use == "train":
-            for v in range(views):
-                if (row.sha256, v) not in known:
-                    rng = _seed(row.sha256, v)
-                    yield row.sha256, v, patch(worn(picture(cache, i), rng), rng)
+        if row.use == "validation":
+            for first, rgb in _validated(cache, i, known):
+                for v, pixels in enumerate(native_patches(rgb, SIZE).pixels, first):
+                    yield row.sha256, v, pixels
             continue
-        rgb = decode(cache.data(i)) if (row.sha256, 0) not in known else None
-        if rgb is not None and min(rgb.shape[:2]) >= 96:
-            for v, pixels in enumerate(native_patches(rgb, SIZE).pixels):
-                yield row.sha256, v, pixels
+        for v in range(views):
+            if (row.sha256, v) not in known:
+                rng = _seed(row.sha256, v)
+                yield row.sha256, v, patch(worn(picture(cache, i), rng), rng)
+
+
+def _validated(
+    cache: Cache, index: int, known: set[tuple[str, int]]
+) -> Iterator[tuple[int, Image]]:
+    """Number of the first view and pixels of each version that is not known yet."""
+    row = cache.rows[index]
+    missing = [(v, how) for v, how in versions(row) if (row.sha256, v) not in known]
+    rgb = decode(cache.data(index)) if missing else None
+    if rgb is None or min(rgb.shape[:2]) < 96:
+        return
+    for v, how in missing:
+        yield v, version(rgb, how)
 
 
 def _order(cache: Cache, *, whole: bool) -> Iterator[int]:
-    """Rows to look at, in an order that does not depend on the cache, capped a source."""
+    """Rows to look at, validation first, in an order that does not depend on the cache.
+
+    Capped a source, but for those of which no picture is learned (``_held``).
+    """
     taken: Counter[tuple[str, str]] = Counter()
-    for i in sorted(range(len(cache.rows)), key=lambda i: keep_order(cache.rows[i].name)):
+
+    def place(i: int) -> tuple[bool, str]:
+        row = cache.rows[i]
+        return row.use != "validation", keep_order(row.name)
+
+    for i in sorted(range(len(cache.rows)), key=place):
         row = cache.rows[i]
         small = row.name.endswith("#whole")
         if (row.use == "train" and small != whole) or (row.kind in NO_PHOTO and not whole):
             continue
-        key = (row.source, row.name[-2:] if row.use == "train" else "")
+        key = (row.source, row.use)
         taken[key] += 1
-        if taken[key] <= MANY.get(row.source, CAP):
+        judged = CAP if row.source.endswith("_held") else CAP_JUDGED
+        if taken[key] <= (MANY.get(row.source, CAP) if row.use == "train" else judged):
             yield i
 
 
-def served(taps: tuple[int, ...], weights: Path, path: Path) -> Features:
-    """Write the tower to ``path`` as it is served, so that heads are fitted on what serves."""
+def tower(taps: tuple[int, ...], weights: Path, path: Path) -> Features:
+    """Write the tower to ``path`` with its matrices rounded as they are served.
+
+    They are multiplied as floats: the answers differ from those served by less than 16 bits
+    keep, and come sooner where four bits have no fast kernel.
+    """
     net = Features(taps)
-    four_bits.write(
-        net.eval(), torch.zeros(2, 3, SIZE, SIZE), path, ("features",), load_tower(net, weights)
-    )
+    load_tower(net, weights)
+    write_onnx(net.eval(), torch.zeros(2, 3, SIZE, SIZE), path, ("features",))
     return net
 
 
 def extract(
-    jobs: Iterator[tuple[str, int, Image]], parts: Iterable[str], tower: Path, out: Path
+    jobs: Iterator[tuple[str, int, Image]], parts: Iterable[str], graph: Path, out: Path
 ) -> None:
-    """Add what ``tower`` says of ``jobs`` to ``out``; it is written anew every 2048 views."""
+    """Add what ``graph`` says of ``jobs`` to ``out``; it is written anew every 4096 views."""
     keys: list[tuple[str, int]] = []
     found: list[NDArray[np.float16]] = []
     if out.exists():
@@ -198,7 +255,7 @@ def extract(
         keys = list(zip(held["sha256"].tolist(), held["view"].tolist(), strict=True))
         found = [held["x"]]
     waiting: list[Image] = []
-    session = open_network(tower, 1)
+    session = open_network(graph, 1)
 
     def flush() -> None:
         batch = to_input(torch.from_numpy(np.stack(waiting))).contiguous().numpy()
@@ -218,7 +275,7 @@ def extract(
         keys.append((sha256, view))
         if len(waiting) == 8:
             flush()
-            if len(keys) % 2048 < 8:
+            if len(keys) % 4096 < 8:
                 save()
     if waiting:
         flush()
@@ -248,9 +305,9 @@ def main(argv: list[str] | None = None) -> None:
     a.out.parent.mkdir(parents=True, exist_ok=True)
     jobs = (wholes if a.what == "whole" else natives)(Cache(a.cache), known(a.out), a.views)
     with tempfile.TemporaryDirectory() as folder:
-        tower = Path(folder) / "tower.npz"
-        net = served(tuple(a.taps), a.weights, tower)
-        extract(jobs, net.parts, tower, a.out)
+        graph = Path(folder) / "tower.onnx"
+        net = tower(tuple(a.taps), a.weights, graph)
+        extract(jobs, net.parts, graph, a.out)
 
 
 if __name__ == "__main__":

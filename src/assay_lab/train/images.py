@@ -4,14 +4,17 @@
 
 Two small perceptrons, one for the whole picture and one for patches, on the mean and class
 tokens of two middle blocks (``PARTS``). Sources weigh by the root of their size, both classes
-alike. Grades are those of one half of the validation pictures (``half_of``), whose sources
-training never saw; the other half is left for calibration.
+alike. The released heads learn from all training pictures. What is said of them comes from
+``FOLDS`` others, each of which left out the groups (repositories, and generators of ``UNSEEN``)
+that it judges: those of the folds in ``CHOOSING`` grade a fit, the rest is left for calibration.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +26,23 @@ from torch.nn import functional as F
 
 from assay_lab.benchmark.metrics import auc, tpr_at_fpr
 from assay_lab.data.cache import Cache
-from assay_lab.data.images import keep_order
-from assay_lab.train.image_features import Stored, read
+from assay_lab.train.image_features import VERSION, Stored, read
 
 Floats = NDArray[np.float64]
 Strings = NDArray[np.str_]
 SEEN = ("photo", "painting", "generated", "edit", "reconstruction")
 """Kinds of pictures that are judged."""
-GAMES = (
-    "lab",
-    *(f"held_{g}" for g in ("forreal", "truman", "skvar", "dexer", "isitai", "vixlop", "lady")),
-)
-"""Validation games whose two halves, ``_ai`` and ``_real``, are of like topics and format."""
+UNLIKE = ("kurlyto", "sdrecreate", "viviashilah")
+"""Pairs of sources, ``_ai`` and ``_real``, whose topics or formats differ: no games."""
+FOLDS, CHOOSING = 5, (0, 1)
 PARTS = ("mean6", "cls6", "mean7", "cls7")
 HIDDEN, SEEDS = 64, 3
 STEPS = {"whole": 1200, "native": 1600}
 
 
-def half_of(name: str) -> int:
-    """0: the validation picture ``source:path`` may choose; 1: it calibrates."""
-    return int(keep_order("half " + name.partition(":")[2])[:6], 16) % 2
+def fold_of(group: Strings) -> NDArray[np.int64]:
+    """The fold whose head judges the pictures of each group."""
+    return np.array([zlib.crc32(g.encode()) % FOLDS for g in group.tolist()], np.int64)
 
 
 def root_weights(group: Strings, source: Strings) -> Floats:
@@ -132,9 +132,12 @@ def by_source(fake: NDArray[np.bool_], source: Strings, scores: Floats) -> float
 
 
 def game_of(source: Strings) -> Strings:
-    """The game of each picture, or nothing."""
+    """The game of each picture, or nothing: sources ``NAME_ai`` and ``NAME_real``, alike else."""
+    names = set(source.tolist())
     stems = np.array([s.rpartition("_")[0] for s in source.tolist()])
-    return np.where(np.isin(stems, GAMES), stems, "")
+    games = [g for g in set(stems.tolist()) - set(UNLIKE) if {f"{g}_ai", f"{g}_real"} <= names]
+    half = np.array([s.endswith(("_ai", "_real")) for s in source.tolist()])
+    return np.where(np.isin(stems, games) & half, stems, "")
 
 
 def within_games(fake: NDArray[np.bool_], game: Strings, scores: Floats) -> float:
@@ -172,17 +175,26 @@ def pooled(names: Strings, scores: Floats) -> tuple[Floats, NDArray[np.int64]]:
     return np.bincount(index, scores) / np.bincount(index), first
 
 
-def fit(data: Stored, steps: int) -> tuple[Head, dict[str, Any]]:
-    """Train on the training views, grade on half of the held pictures."""
-    judged = np.isin(data.kind, SEEN)
-    may = np.array([half_of(n) == 0 for n in data.name.tolist()])
-    head = train(data.where((data.use == "train") & judged), steps)
-    held = data.where((data.use == "validation") & judged & may)
-    with torch.no_grad():
-        scores = head(torch.from_numpy(held.x))[:, 0].numpy().astype(np.float64)
-    values, first = pooled(held.name, scores)
+def apart(head: Sequence[nn.Module], data: Stored) -> Floats:
+    """Logits of ``data``, of each picture by the head that left its group out."""
+    fold, out = fold_of(data.group), np.zeros(len(data.name))
+    for k, judge in enumerate(head):
+        with torch.no_grad():
+            out[fold == k] = judge(torch.from_numpy(data.x[fold == k]))[:, 0].numpy()
+    return out
+
+
+def fit(data: Stored, steps: int) -> tuple[Head, list[Head], dict[str, Any]]:
+    """The released head, those that left a fold out, and grades of the choosing folds."""
+    data = data.where(np.isin(data.kind, SEEN))
+    learnt, held = data.where(data.use == "train"), data.where(data.use == "validation")
+    # a group that nobody is judged by need not be left out
+    away = np.where(np.isin(learnt.group, held.group), fold_of(learnt.group), -1)
+    judges = [train(learnt.where(away != k), steps) for k in range(FOLDS)]
+    held = held.where((held.view < VERSION) & np.isin(fold_of(held.group), CHOOSING))
+    values, first = pooled(held.name, apart(judges, held))
     grades = grade(held.fake[first], held.source[first], values)
-    return head, {"views": int(((data.use == "train") & judged).sum()), **grades}
+    return train(learnt, steps), judges, {"views": len(learnt.name), **grades}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -195,9 +207,9 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     cache, state = Cache(a.cache), {}
     for what, steps in STEPS.items():
-        head, found = fit(read(a.features / f"{what}.npz", cache), steps)
+        head, judges, found = fit(read(a.features / f"{what}.npz", cache), steps)
         print(json.dumps({what: found}), flush=True)
-        state[what] = head.state_dict()
+        state[what] = [h.state_dict() for h in (head, *judges)]
     torch.save(state, a.out)
 
 
