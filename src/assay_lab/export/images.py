@@ -164,7 +164,6 @@ def score(cache: Cache, heads: dict[str, Heads], features: Path, model: Path) ->
             if min(opened.size) >= card.gates["min_side_px"]:
                 sides[name] = max(opened.size)
     judged: dict[str, dict[str, float]] = {}
-    data: Stored
     for what, head in heads.items():
         data = read(features / f"{what}.npz", cache)
         data = data.where((data.use == "validation") & np.isin(data.name, list(sides)))

@@ -175,10 +175,10 @@ def pooled(names: Strings, scores: Floats) -> tuple[Floats, NDArray[np.int64]]:
     return np.bincount(index, scores) / np.bincount(index), first
 
 
-def apart(head: Sequence[nn.Module], data: Stored) -> Floats:
+def apart(judges: Sequence[nn.Module], data: Stored) -> Floats:
     """Logits of ``data``, of each picture by the head that left its group out."""
     fold, out = fold_of(data.group), np.zeros(len(data.name))
-    for k, judge in enumerate(head):
+    for k, judge in enumerate(judges):
         with torch.no_grad():
             out[fold == k] = judge(torch.from_numpy(data.x[fold == k]))[:, 0].numpy()
     return out
