@@ -222,3 +222,22 @@ def test_ctrl_c_ends_with_a_last_word(endless: subprocess.Popen[bytes]) -> None:
     assert said[-1]["end"] == "interrupted"
     assert endless.stderr is not None
     assert b"Traceback" not in endless.stderr.read()
+
+
+def test_ctrl_c_while_nothing_comes(speech: Sound) -> None:
+    child = subprocess.Popen(
+        command("--json", "--pcm", "s16le"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        start_new_session=True,
+    )  # fmt: skip
+    assert child.stdin is not None
+    assert child.stdout is not None
+    with child.stdin, child.stdout:
+        child.stdin.write(pcm(speech[: 2 * RATE]))
+        child.stdin.flush()
+        first = json.loads(child.stdout.readline())
+        assert "end" not in first
+        os.killpg(child.pid, signal.SIGINT)
+        said = [json.loads(line) for line in child.stdout]
+        assert child.wait(30) in (0, 1)
+    assert said[-1]["end"] == "interrupted"
+    assert said[-1]["time"] >= 1

@@ -85,19 +85,20 @@ def _attend(options: Options) -> int:
     isolation.confine(Limits())  # the bounds that files have
     name = Path("standard input" if options.path == "-" else options.path)
     listener = Listener(options.span)
-    found, said, cause = False, 0.0, "end of the stream"
-    signal.signal(signal.SIGINT, _interrupt)
+    interrupt = _Interrupt()
+    found, said = False, 0.0
+    failed: MediaError | None = None
     try:
-        for block in _blocks(options, name):
+        for block in _blocks(options, name, interrupt):
             listener.push(block)
             if listener.heard >= said + options.every:
                 said = listener.heard - listener.heard % options.every
                 found |= _say(listener, options)
-        failed = None
+            if interrupt.came:
+                break
     except MediaError as error:
-        failed = error
-    except KeyboardInterrupt:
-        cause, failed = "interrupted", None
+        failed = None if interrupt.came else error  # cut off where the user cut it
+    cause = "interrupted" if interrupt.came else "end of the stream"
     if failed is not None and not listener.heard:
         _print({"error": {"type": type(failed).__name__, "cause": failed.cause}}, "", options)
         print(failed, file=sys.stderr)
@@ -110,17 +111,28 @@ def _attend(options: Options) -> int:
     return 1 if found else 0
 
 
-def _interrupt(number: int, frame: object) -> None:
-    """The first Ctrl-C; a second one (the parent passes on what the terminal said too) would meet
-    the decoder while it hands on the first, and the last words are short."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
+class _Interrupt:
+    """Ctrl-C as a wish that the reader looks for, at its next block or while it waits for one.
+
+    Raised as an exception it would come up anywhere, also where FFmpeg calls back into Python
+    or an object is being destroyed, and be swallowed there.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        self.descriptor, self._bell = os.pipe()  # readable from the first Ctrl-C on
+        signal.signal(signal.SIGINT, self._ring)
+
+    def _ring(self, number: int, frame: object) -> None:
+        if not self.came:  # the parent passes on what the terminal said too
+            self.came = True
+            os.write(self._bell, b".")
 
 
-def _blocks(options: Options, name: Path) -> Iterator[Any]:
+def _blocks(options: Options, name: Path, interrupt: _Interrupt) -> Iterator[Any]:
     pcm = _format(options)
     if options.path == "-":
-        yield from sound_blocks(Pipe(sys.stdin.fileno()), name, _RATE, pcm)
+        yield from sound_blocks(Pipe(sys.stdin.fileno(), interrupt.descriptor), name, _RATE, pcm)
         return
     try:
         descriptor = os.open(options.path, os.O_RDONLY)
@@ -131,7 +143,7 @@ def _blocks(options: Options, name: Path) -> Iterator[Any]:
         if stat.S_ISREG(mode):
             yield from sound_blocks(file, name, _RATE, pcm)
         elif stat.S_ISFIFO(mode):
-            yield from sound_blocks(Pipe(descriptor), name, _RATE, pcm)
+            yield from sound_blocks(Pipe(descriptor, interrupt.descriptor), name, _RATE, pcm)
         else:
             raise NotMedia(name, "a folder or device, not a file or pipe")
 

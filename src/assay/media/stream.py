@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,16 +52,23 @@ class Pcm:
 
 
 class Pipe:
-    """A descriptor read as its bytes come, with what was looked at already in front."""
+    """A descriptor read as its bytes come, with what was looked at already in front.
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    It ends where the sender ends it, or as soon as ``stop``, a second descriptor, can be read.
+    """
+
+    def __init__(self, descriptor: int, stop: int | None = None) -> None:
+        self._descriptor, self._stop = descriptor, stop
         self._ahead = b""
+        self._wait = select.poll()
+        for each in (descriptor, stop):
+            if each is not None:
+                self._wait.register(each, select.POLLIN)
 
     def peek(self, count: int) -> bytes:
         """The next ``count`` bytes (fewer at the end), which stay to be read."""
         while len(self._ahead) < count:
-            more = os.read(self._descriptor, count - len(self._ahead))
+            more = self._next(count - len(self._ahead))
             if not more:
                 break
             self._ahead += more
@@ -72,7 +80,12 @@ class Pipe:
             size = len(self._ahead) if count < 0 else count
             part, self._ahead = self._ahead[:size], self._ahead[size:]
             return part
-        return os.read(self._descriptor, _BUFFER if count < 0 else count)
+        return self._next(_BUFFER if count < 0 else count)
+
+    def _next(self, count: int) -> bytes:
+        if self._stop in (ready for ready, _ in self._wait.poll()):
+            return b""
+        return os.read(self._descriptor, count)
 
 
 class _Readable(Protocol):
