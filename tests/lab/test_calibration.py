@@ -7,6 +7,7 @@ import tomllib
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from assay_lab.benchmark import metrics as m
 from assay_lab.benchmark.logistic import decision, fit_logistic
@@ -123,3 +124,25 @@ def test_the_binomial_point_stands_above_sources_beyond_chance() -> None:
     stern = cal.binomial_threshold(many | {"bad": bad}, 0.01)
     assert stern > 9.0
     assert cal.binomial_threshold(many | {"bad": bad[9:]}, 0.01) < 5.0
+
+
+def test_the_sure_point_holds_on_sources_drawn_anew() -> None:
+    """Sources differ; the plain quantile fails on half of the fresh ones, this on few."""
+    rng = np.random.default_rng(4)
+
+    def sources(count: int) -> dict[str, NDArray[np.float64]]:
+        return {str(k): rng.normal(rng.normal(0, 1), 1, 25) for k in range(count)}
+
+    def reached(point: float) -> float:
+        return float(np.mean([(v >= point).mean() for v in fresh.values()]))
+
+    fresh = sources(4000)
+    held = {"plain": 0, "sure": 0}
+    for _ in range(40):
+        seen = sources(60)
+        held["plain"] += reached(m.even_quantile(seen, 0.05)) <= 0.05
+        held["sure"] += reached(cal.sure_threshold(seen, 0.05, rounds=200)) <= 0.05
+    assert held["plain"] < 28
+    assert held["sure"] >= 35
+    one = {"one": rng.normal(size=500)}
+    assert cal.sure_threshold(one, 0.01) == np.nextafter(m.even_quantile(one, 0.01), np.inf)

@@ -15,6 +15,7 @@ from assay_lab.train import speech_batches as batches  # noqa: E402
 from assay_lab.train import speech_features as features  # noqa: E402
 from assay_lab.train import speech_head as head  # noqa: E402
 from assay_lab.train import speech_net as net  # noqa: E402
+from assay_lab.train.folds import FOLDS, fold_of  # noqa: E402
 
 RATE = 16_000
 
@@ -205,21 +206,21 @@ def test_sources_are_judged_by_classifiers_that_never_met_them(
 ) -> None:
     monkeypatch.setattr(head, "STEPS", 3)
     names = np.array([f"page{k // 8}" for k in range(160)])
-    part = np.array([head.part_of(n) for n in names])
-    assert set(part) == set(range(head.PARTS))
+    fold = fold_of(names)
+    assert set(fold) == set(range(FOLDS))
     y = (np.arange(160) % 2).astype(np.float32)
     system = np.where(y > 0.5, np.where(np.arange(160) % 8 == 1, "everywhere", names), "")
     x = np.random.default_rng(0).standard_normal((160, 8)).astype(np.float16)
     variant = np.where(np.arange(160) % 8 < 6, 0, 3)
     windows = head.Windows(x, y, np.arange(160), variant)
-    head._process.update(windows=windows, system=system, part=part, scale=head.moments(x))
+    head._process.update(windows=windows, system=system, fold=fold, scale=head.moments(x))
     _, picked, found = head._without(2, 1)
-    assert set(part[picked]) == {2}
+    assert set(fold[picked]) == {2}
     assert (variant[picked] == 0).all()
     assert "everywhere" not in system[picked]
     assert set(y[picked]) == {0, 1}
     assert np.isfinite(found).all()
-    assert head._without(head.PARTS, 1)[1].size == 0
+    assert head._without(FOLDS, 1)[1].size == 0
 
 
 def test_calibration_counts_what_the_product_judges() -> None:

@@ -83,7 +83,7 @@ class Pipe:
         return self._next(_BUFFER if count < 0 else count)
 
     def _next(self, count: int) -> bytes:
-        if self._stop in (ready for ready, _ in self._wait.poll()):
+        if any(ready == self._stop for ready, _ in self._wait.poll()):
             return b""
         return os.read(self._descriptor, count)
 

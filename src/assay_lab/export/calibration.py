@@ -131,6 +131,29 @@ def binomial_threshold(
     return float(np.nextafter(max(cuts), np.inf))
 
 
+def sure_threshold(
+    real: Mapping[str, Floats], fpr: float, level: float = 0.95, rounds: int = 1000
+) -> float:
+    """The value that ``fpr`` of the reals reach at most, sources alike, with confidence ``level``.
+
+    What differs from one set of media to the next is the sources. They are drawn anew, with
+    replacement, ``rounds`` times (Efron 1979); the answer is the ``level`` quantile of the
+    thresholds so found.
+    """
+    sets = [v for v in real.values() if len(v)]
+    scores = np.concatenate(sets)
+    source = np.repeat(np.arange(len(sets)), [len(v) for v in sets])
+    order = np.argsort(-scores)
+    scores, source = scores[order], source[order]
+    each = 1 / len(sets) / np.array([len(v) for v in sets])
+    rng, cuts = np.random.default_rng(0), np.zeros(rounds)
+    for k in range(rounds):
+        drawn = np.bincount(rng.integers(0, len(sets), len(sets)), minlength=len(sets))
+        at = int(np.searchsorted(np.cumsum((drawn * each)[source]), fpr, side="right"))
+        cuts[k] = scores[min(at, len(scores) - 1)]
+    return float(np.nextafter(np.quantile(cuts, level), np.inf))
+
+
 def low_band(fake: Mapping[str, Floats], share: float = 0.02) -> float:
     """Score below which ``share`` of the fakes fall, every source weighing alike."""
     return -even_quantile({k: -v for k, v in fake.items()}, share)

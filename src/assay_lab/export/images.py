@@ -4,9 +4,9 @@
         --heads heads.pt --out src/assay/models/zoo/image-v5 --commit SHA --date 2026-11-30
 
 The matrices of the tower are stored in four bits. Validation pictures, plain and corrupted,
-are scored from their stored features by the heads that left their groups out. Those of the
-folds in ``CHOOSING`` choose how much the whole picture counts beside its patches and say how
-often the points err; points and curve come from the other folds. Refuses to write a card when
+are scored from their stored features by the heads that left their groups out. The choosing folds
+say how much the whole picture counts beside its patches, the others how good that is; points and
+curve come from all. Refuses to write a card when
 the lower bound of the AUC on pairs of like size does not clear ``WORTH_SHIPPING``.
 """
 
@@ -37,18 +37,17 @@ from assay_lab.export import four_bits
 from assay_lab.export.card import dumps
 from assay_lab.export.golden import write_golden
 from assay_lab.export.onnx_graph import check_parity, sha256
+from assay_lab.train.folds import CHOOSING, FOLDS, fold_of
 from assay_lab.train.image_attribution import Attribution, family_of, fit_attribution
 from assay_lab.train.image_features import TAPS, VERSION, VERSIONS, Stored, read, slices
 from assay_lab.train.image_known import Familiarity, remember
 from assay_lab.train.image_net import MEAN, SIZE, STD, Features, PictureNet, load_tower
 from assay_lab.train.image_scope import KINDS, Scope, fit_scope
 from assay_lab.train.images import (
-    CHOOSING,
     SEEN,
     Head,
     apart,
     columns_of,
-    fold_of,
     game_of,
     grade,
     pooled,
@@ -164,13 +163,17 @@ def score(cache: Cache, heads: dict[str, Heads], features: Path, model: Path) ->
             if min(opened.size) >= card.gates["min_side_px"]:
                 sides[name] = max(opened.size)
     judged: dict[str, dict[str, float]] = {}
+    released: dict[str, dict[str, float]] = {}
     for what, head in heads.items():
         data = read(features / f"{what}.npz", cache)
         data = data.where((data.use == "validation") & np.isin(data.name, list(sides)))
         keys = np.char.add(np.array([f"{v // VERSION}:" for v in data.view]), data.name)
-        values, first = pooled(keys, apart(head.judges, data))
-        judged[what] = dict(zip(keys[first].tolist(), values.tolist(), strict=True))
-        check(data.where(data.view < VERSION), head.released, cache, row_of, card, what)
+        judged[what] = by_key(keys, apart(head.judges, data))
+        plain = data.where(data.view < VERSION)
+        with torch.no_grad():
+            logits = head.released(torch.from_numpy(plain.x))[:, 0].numpy().astype(np.float64)
+        released[what] = by_key(plain.name, logits)
+    check(released["native"], released["whole"], cache, row_of, card)
     rows = []
     for key in sorted(judged["native"].keys() & judged["whole"].keys()):
         place, _, name = key.partition(":")
@@ -180,26 +183,28 @@ def score(cache: Cache, heads: dict[str, Heads], features: Path, model: Path) ->
     return Seen(*(np.array(v) for v in zip(*rows, strict=True)))
 
 
+def by_key(keys: Strings, logits: Floats) -> dict[str, float]:
+    """Mean logit of the views of each key."""
+    values, first = pooled(keys, logits)
+    return dict(zip(keys[first].tolist(), values.tolist(), strict=True))
+
+
 def check(
-    data: Stored, head: Head, cache: Cache, row_of: dict[str, int], card: Card, what: str
-) -> None:
+    patches: dict[str, float], whole: dict[str, float], cache: Cache, row_of: dict[str, int],
+    card: Card,
+) -> None:  # fmt: skip
     """Print how far the product's own answers lie from those of the stored features.
 
     These are computed in 16 bits; fifty plain pictures are compared.
     """
-    names = sorted(set(data.name.tolist()))
-    data = data.where(np.isin(data.name, names[:: max(1, len(names) // 50)]))
-    with torch.no_grad():
-        logits = head(torch.from_numpy(data.x))[:, 0].numpy().astype(np.float64)
-    values, first = pooled(data.name, logits)
-    off = []
-    for name, value in zip(data.name[first].tolist(), values.tolist(), strict=True):
+    names, off = sorted(patches.keys() & whole.keys()), []
+    for name in names[:: max(1, len(names) // 50)]:
         rgb = decode(cache.data(row_of[name]))
         assert rgb is not None
         seen = look(rgb, native_patches(rgb, SIZE).pixels, card)
-        own = seen.whole if what == "whole" else float(np.mean(seen.patches.astype(np.float64)))
-        off.append(abs(own - value))
-    print(what, "product less stored: mean", np.mean(off), "most", np.max(off))
+        own = float(np.mean(seen.patches.astype(np.float64)))
+        off.append((abs(own - patches[name]), abs(seen.whole - whole[name])))
+    print("product less stored: mean", np.mean(off, 0), "most", np.max(off, 0))
 
 
 def matched(seen: Seen, scores: Floats) -> tuple[Floats, Floats]:
@@ -280,14 +285,16 @@ def bounded(
     return [round(float(v), 5) for v in at], [round(float(v), 5) for v in llr]
 
 
-def left_out(real: dict[str, Floats], least: int = 25) -> dict[str, list[float]]:
-    """For each real source: pictures, and the share above a 1 % point set without it."""
-    found = {}
-    for name, values in real.items():
-        if len(values) >= least:
-            rest = {k: v for k, v in real.items() if k != name}
-            point = cal.binomial_threshold(rest, 0.01)
-            found[name] = [len(values), round(m.rate_at(values, point), 4)]
+def left_out(seen: Seen, scores: Floats, fpr: float) -> dict[str, list[float]]:
+    """For each fold: its real pictures, and the shares of them, flat and sources alike, above a
+    point set without it."""
+    found, fold = {}, fold_of(seen.group)
+    for k in range(FOLDS):
+        rest = seen.where(fold != k).by_source(scores[fold != k], fake=False, how="none")
+        mine = seen.where(fold == k).by_source(scores[fold == k], fake=False, how="none")
+        point, flat = cal.sure_threshold(rest, fpr), np.concatenate(list(mine.values()))
+        even = float(np.mean([m.rate_at(v, point) for v in mine.values()]))
+        found[str(k)] = [len(flat), round(m.rate_at(flat, point), 4), round(even, 4)]
     return found
 
 
@@ -307,15 +314,19 @@ def choose_share(seen: Seen) -> tuple[float, dict[str, Any]]:
 
 
 def validation(seen: Seen) -> dict[str, Any]:
-    """Share from the choosing folds; operating points, curve and rows from the others."""
-    half = np.isin(fold_of(seen.group), CHOOSING)
-    chooses, keeps = seen.where(half), seen.where(~half)
-    share, shares = choose_share(chooses)
-    s, other = mixed(keeps, share), mixed(chooses, share)
-    real = keeps.by_source(s, fake=False, how="none")
-    fake = keeps.by_source(s, fake=True, how="none")
-    strict = cal.binomial_threshold(real, 0.01)
-    loose = cal.binomial_threshold(real, 0.05)
+    """Share from the choosing folds; rows from the others; points and curve from all."""
+    fold = fold_of(seen.group)
+    chooses = np.isin(fold, CHOOSING)
+    share, shares = choose_share(seen.where(chooses))
+    scores = mixed(seen, share)
+    real = seen.by_source(scores, fake=False, how="none")
+    strict = cal.sure_threshold(real, 0.01)
+    loose = cal.sure_threshold(real, 0.05)
+    low = cal.low_band(seen.by_source(scores, fake=True, how="none"))
+    knots = cal.calibrate(
+        seen.by_source(scores, fake=False), seen.by_source(scores, fake=True), copies=1
+    )
+    keeps, s = seen.where(~chooses), scores[~chooses]
     plain = keeps.how == "none"
     y, v = matched(keeps.where(plain), s[plain])
     rows = [metric("matched by size", "none", v[y == 0], v[y == 1], strict)]
@@ -324,11 +335,9 @@ def validation(seen: Seen) -> dict[str, Any]:
         at = keeps.how == how
         rows.append(metric("all", how, s[at & ~keeps.fake], s[at & keeps.fake], strict))
     all_real, all_fake = s[plain & ~keeps.fake], s[plain & keeps.fake]
+    fake = keeps.by_source(s, fake=True, how="none")
     rows += [metric(k, "none", all_real, v, strict, loose=True) for k, v in fake.items()]
-    low = cal.low_band(fake)
-    knots = cal.calibrate(keeps.by_source(s, fake=False), keeps.by_source(s, fake=True), copies=1)
-    others = chooses.by_source(other, fake=False, how="none")
-    flat = np.concatenate(list(others.values()))
+    at = seen.how == "none"
     return {
         "share": share, "shares": shares, "rows": rows,
         "points": {
@@ -336,11 +345,11 @@ def validation(seen: Seen) -> dict[str, Any]:
             "tpr_at_fpr_1pct": m.rate_at(all_fake, strict),
             "fnr_at_fpr_1pct": 1 - m.rate_at(all_fake, strict),
         },
-        "knots": bounded(knots, s[~keeps.fake], s[keeps.fake], low, strict),
-        "n_real": len(all_real), "n_fake": len(all_fake),
-        "flagged, choosing folds": [len(flat), round(m.rate_at(flat, strict), 4)],
-        "flagged, source left out": left_out(real),
-        "sources": sorted({*real, *fake}),
+        "knots": bounded(knots, scores[~seen.fake], scores[seen.fake], low, strict),
+        "n_real": int((at & ~seen.fake).sum()), "n_fake": int((at & seen.fake).sum()),
+        "flagged, fold left out": left_out(seen, scores, 0.01),
+        "flagged by source": {k: [len(v), round(m.rate_at(v, strict), 4)] for k, v in real.items()},
+        "sources": sorted(set(seen.source.tolist())),
     }  # fmt: skip
 
 
@@ -435,9 +444,8 @@ def card_of(
         "calibration": {
             "kind": "piecewise_linear", "score": found["knots"][0], "llr": found["knots"][1],
             "n_real": found["n_real"], "n_fake": found["n_fake"],
-            "source": "pictures judged by heads that left their repositories out (three folds of "
-            "five; the others chose the model), plain, JPEG 70 and half size: "
-            + ", ".join(found["sources"]),
+            "source": "pictures judged by heads that left their repositories out, "
+            "plain, JPEG 70 and half size: " + ", ".join(found["sources"]),
             "applies_to": "the mean logit of the patches, mixed with that of the whole picture",
         },
         "operating_points": found["points"],

@@ -36,12 +36,12 @@ from assay_lab.data.speech import RATE
 from assay_lab.export import calibration as cal
 from assay_lab.export.card import dumps
 from assay_lab.export.onnx_graph import ParityError, run_onnx, sha256, write_onnx
+from assay_lab.train.folds import CHOOSING, fold_of
 from assay_lab.train.speech_batches import WINDOW, Clips, window
-from assay_lab.train.speech_head import CHOOSING, part_of
 from assay_lab.train.speech_net import Classifier, Fronts, SpeechNet, to_8_bit
 
 Floats = NDArray[np.float64]
-TRIED = max(CHOOSING) + 1  # the part of the sources on which the gates are measured
+TRIED = max(CHOOSING) + 1  # the fold of the sources on which the gates are measured
 VARIANTS = ("none", "wide-band codec", "narrow-band codec")
 MIT = (
     "Front ends under the MIT License: Copyright (c) Microsoft Corporation (Distill-MOS); "
@@ -171,8 +171,8 @@ class Validation:
 
     def of_part(self, part: int) -> NDArray[np.int64]:
         """Places of the plain clips of a part of the sources."""
-        sources = [self.clips.rows[i]["source"] for i in self.index]
-        return np.flatnonzero([part_of(s) == part for s in sources] & (self.variant == 0))
+        source = np.array([self.clips.rows[i]["source"] for i in self.index])
+        return np.flatnonzero((fold_of(source) == part) & (self.variant == 0))
 
     def difference(self, scorer: Scorer, part: int, count: int = 48) -> tuple[float, float]:
         """Mean and deviation of a graph's logits less the kept ones, on some clips of ``part``."""

@@ -5,15 +5,14 @@
 Two small perceptrons, one for the whole picture and one for patches, on the mean and class
 tokens of two middle blocks (``PARTS``). Sources weigh by the root of their size, both classes
 alike. The released heads learn from all training pictures. What is said of them comes from
-``FOLDS`` others, each of which left out the groups (repositories, and generators of ``UNSEEN``)
-that it judges: those of the folds in ``CHOOSING`` grade a fit, the rest is left for calibration.
+others, one a fold (:mod:`assay_lab.train.folds`), each of which left out the groups (repositories,
+and generators of ``UNSEEN``) that it judges: the choosing folds grade a fit.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from torch.nn import functional as F
 
 from assay_lab.benchmark.metrics import auc, tpr_at_fpr
 from assay_lab.data.cache import Cache
+from assay_lab.train.folds import CHOOSING, FOLDS, fold_of
 from assay_lab.train.image_features import VERSION, Stored, read
 
 Floats = NDArray[np.float64]
@@ -34,15 +34,9 @@ SEEN = ("photo", "painting", "generated", "edit", "reconstruction")
 """Kinds of pictures that are judged."""
 UNLIKE = ("kurlyto", "sdrecreate", "viviashilah")
 """Pairs of sources, ``_ai`` and ``_real``, whose topics or formats differ: no games."""
-FOLDS, CHOOSING = 5, (0, 1)
 PARTS = ("mean6", "cls6", "mean7", "cls7")
 HIDDEN, SEEDS = 64, 3
 STEPS = {"whole": 1200, "native": 1600}
-
-
-def fold_of(group: Strings) -> NDArray[np.int64]:
-    """The fold whose head judges the pictures of each group."""
-    return np.array([zlib.crc32(g.encode()) % FOLDS for g in group.tolist()], np.int64)
 
 
 def root_weights(group: Strings, source: Strings) -> Floats:

@@ -4,11 +4,11 @@
         --distillmos distill_mos_v7.pt --whisper model.bin --out RUN
 
 ``--run`` names what :mod:`assay_lab.train.speech_features` computed, of one or several of the
-caches. The sources fall into five parts. For each part a classifier is trained without it, and
-scores it: these scores of sources that a classifier never met, and of synthetic systems that none
-of its sources has, are all that the calibration sees (:mod:`assay_lab.export.speech`). Settings
-were chosen on the parts ``CHOOSING``; the others calibrate. The classifier that is released
-learned from all sources.
+caches. The sources fall into folds (:mod:`assay_lab.train.folds`). For each fold a classifier is
+trained without it, and scores it: these scores of sources that a classifier never met, and of
+synthetic systems that none of its sources has, are all that the calibration sees
+(:mod:`assay_lab.export.speech`). Settings were chosen on the folds of ``CHOOSING``; the others
+calibrate. The classifier that is released learned from all sources.
 
 In training both classes weigh alike, and all synthetic systems, whatever the number of their
 clips.
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import zlib
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,12 +29,11 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from assay_lab.benchmark.metrics import auc, eer, tpr_at_fpr
+from assay_lab.train.folds import CHOOSING, FOLDS, fold_of
 from assay_lab.train.speech_batches import Clips
 from assay_lab.train.speech_features import DRAWN
 from assay_lab.train.speech_net import Classifier, load_fronts
 
-PARTS = 5
-CHOOSING = (0, 1)
 STEPS, BATCH, RATE, DECAY = 3000, 256, 7e-4, 0.5
 DROPPED = 0.3  # of the features, in training
 Floats32 = NDArray[np.float32]
@@ -73,11 +71,6 @@ def load(runs: list[Path], clips: Clips) -> Windows:
             with np.load(path) as part:
                 parts.append((part["x"], part["y"], number[part["index"]], part["variant"]))
     return Windows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-
-def part_of(source: str) -> int:
-    """The part of a source; further sources change nothing."""
-    return zlib.crc32(source.encode()) % PARTS
 
 
 def balance(y: Floats32, systems: NDArray[np.str_]) -> NDArray[np.float64]:
@@ -128,14 +121,14 @@ def fit(windows: Windows, rows: NDArray[np.int64], weight: NDArray[np.float64], 
 
 
 def _without(k: int, seed: int) -> tuple[dict[str, Any], NDArray[np.int64], NDArray[np.float64]]:
-    """A classifier trained without part ``k``; which plain windows of that part it can be judged
+    """A classifier trained without fold ``k``; which plain windows of that fold it can be judged
     by, and their logits."""
-    windows, system, part = _process["windows"], _process["system"], _process["part"]
-    rows = np.flatnonzero(part != k)
+    windows, system, fold = _process["windows"], _process["system"], _process["fold"]
+    rows = np.flatnonzero(fold != k)
     weight = balance(windows.y[rows], system[rows])
     net = fit(windows, rows, weight, seed + k, _process["scale"], STEPS)
     met = np.unique(system[rows])
-    here = (part == k) & (windows.variant < DRAWN)
+    here = (fold == k) & (windows.variant < DRAWN)
     here &= (windows.y < 0.5) | ~np.isin(system, met)
     picked = np.flatnonzero(here)
     return net.state_dict(), picked, logits(net, windows.x[picked])
@@ -182,17 +175,17 @@ def main() -> None:
     windows = load(args.run, clips)
     source = np.array([clips.rows[i]["source"] for i in windows.index])
     system = np.array([clips.rows[i]["system"] for i in windows.index])
-    part = np.array([part_of(s) for s in source])
-    _process.update(windows=windows, system=system, part=part, scale=moments(windows.x))
+    fold = fold_of(source)
+    _process.update(windows=windows, system=system, fold=fold, scale=moments(windows.x))
     # Forked, so that the features are in memory once.
     with ProcessPoolExecutor(args.workers, get_context("fork")) as pool:
-        made = list(pool.map(_without, range(PARTS + 1), [args.seed] * (PARTS + 1)))
-    score = np.zeros(len(part))
-    unseen = np.zeros(len(part), bool)
+        made = list(pool.map(_without, range(FOLDS + 1), [args.seed] * (FOLDS + 1)))
+    score = np.zeros(len(fold))
+    unseen = np.zeros(len(fold), bool)
     for _, here, found in made:
         score[here] = found
         unseen[here] = True
-    choosing = np.isin(part, CHOOSING)
+    choosing = np.isin(fold, CHOOSING)
     for name, half in (("choosing", choosing), ("calibrating", ~choosing)):
         row = {"sources": name, **figures(windows.y, windows.variant, score, unseen & half)}
         with open(args.out / "log.jsonl", "a", encoding="utf-8") as log:
@@ -204,7 +197,7 @@ def main() -> None:
     fronts = load_fronts(args.distillmos, args.whisper)
     torch.save(fronts.state_dict(), args.out / "fronts.pt")
     for k, (state, *_) in enumerate(made):
-        torch.save(state, args.out / f"{'best' if k == PARTS else f'without_{k}'}.pt")
+        torch.save(state, args.out / f"{'best' if k == FOLDS else f'without_{k}'}.pt")
 
 
 if __name__ == "__main__":
