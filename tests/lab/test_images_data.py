@@ -137,12 +137,28 @@ def test_recipe_from_mirror_to_cache(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (shared / "data/images/train/manifest.csv").write_text(
         "path,label,kind,generator,source,licence,group\n"
     )
+    faces = shared / "data/faces/train"
+    faces.mkdir(parents=True)
+    for n in (20, 21, 22):
+        Pillow.fromarray(textured(n)).save(faces / f"face{n}.png")
+    (faces / "manifest.csv").write_text(
+        "path,label,kind,generator,source,licence,group\n"
+        "face20.png,fake,generated,StyleGAN1,140k,none,1\n"
+        "face21.png,real,camera,camera,140k,none,2\n"
+        "face22.png,real,camera,camera,dfdc,none,3\n"
+    )
     info = images.build(shared, mirrors, tmp_path / "cache")
     assert info["absent"] == ["c/d"]
     assert info["dropped"]["out of scope"] == 1
     cache = Cache(tmp_path / "cache")
     assert sorted((r.name, r.use) for r in cache.rows) == [
         ("drawn.png#whole", "train"),
+        ("face20.png", "validation"),
+        ("face20.png#0", "train"),
+        ("face20.png#whole", "train"),
+        ("face21.png", "validation"),
+        ("face21.png#0", "train"),
+        ("face21.png#whole", "train"),
         ("fake1.png#0", "train"),
         ("fake1.png#whole", "train"),
         ("fake2.png#0", "train"),
@@ -157,7 +173,9 @@ def test_recipe_from_mirror_to_cache(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("more.png#whole", "train"),
     ]
     # all pictures of some generators leave training together, whatever page shows them
-    assert {(r.source == "grk", r.group) for r in cache.rows} == {(True, "Grok"), (False, "a/b")}
+    groups = {(r.source.removesuffix("_ai").removesuffix("_real"), r.group) for r in cache.rows}
+    assert groups >= {("grk", "Grok"), ("gen", "a/b"), ("lab", "a/b"), ("140k", "140k")}
+    assert len({g for s, g in groups if s != "grk"}) == 2
     first = next(i for i, r in enumerate(cache.rows) if r.name == "fake1.png#0")
     assert np.array_equal(images.picture(cache, first), textured(0))
 

@@ -57,10 +57,18 @@ FEW = {  # one scene, one prompt or one face over and over
     **dict.fromkeys(("spsbh", "caritas", "bounenkai", "jdc_sd"), 20),
     **dict.fromkeys(("willscars", "estaticfear", "newts", "carstudio_cla", "reedit"), 20),
     **dict.fromkeys(("rmsandu_sdxl", "sketchguided", "flux2swift", "saudifashion"), 20),
+    **dict.fromkeys(("chtseng_peppers", "yarjun_bears", "iceblokk_otters", "cooking_chicken"), 30),
+    **dict.fromkeys(("asterhem_gptimg", "eudoxia_dalle2", "cogdiff"), 30),
+    **dict.fromkeys(("kongu_gem", "gloryfoods_schnell", "farrislaw_gen"), 20),
+    **dict.fromkeys(("harsh_modak_test", "kermit_puppet", "stellalu_cage"), 30),
     **dict.fromkeys(("monstree", "sceaux", "bundler", "lund", "sacre"), 10),
 }
-MANY = dict.fromkeys(("teen_nbpro", "teen_real", "mu4dian_ai", "mu4dian_real"), 200)
+MANY = dict.fromkeys(
+    ("teen_nbpro", "teen_real", "mu4dian_ai", "mu4dian_real", "140k_ai", "140k_real"), 200
+)
 """Games whose two halves are of like topics and format."""
+FACES = "140k"
+"""Source of the pack of faces: StyleGAN and what it learned from."""
 MOST, MOST_JUDGED = 80, 130
 SIDE, WHOLE = 384, 512
 NO_PHOTO = frozenset({"document", "screenshot", "chart", "render", "drawing"})
@@ -214,6 +222,20 @@ def from_pack(shared: Path) -> Iterator[Item]:
         )  # fmt: skip
 
 
+def from_faces(shared: Path) -> Iterator[Item]:
+    """Faces of StyleGAN and the photographs it learned from, alike in format and size."""
+    folder = shared / "data/faces/train"
+    with (folder / "manifest.csv").open(newline="", encoding="utf-8") as lines:
+        rows = [r for r in csv.DictReader(lines) if r["source"] == FACES]
+    for r in sorted(rows, key=lambda r: keep_order(r["path"])):
+        fake = r["label"] == "fake"
+        yield Item(
+            r["path"], r["label"], "generated" if fake else "photo", r["generator"],
+            f"{FACES}_ai" if fake else f"{FACES}_real", r["licence"], FACES, "", "both",
+            (folder / r["path"]).read_bytes(),
+        )  # fmt: skip
+
+
 def decode(data: bytes) -> Image | None:
     """Upright RGB, or None when it does not decode, is too large or transparent."""
     from PIL import Image as Pillow
@@ -292,6 +314,7 @@ def build(shared: Path, mirrors: Path, out: Path) -> dict[str, Any]:
 
     def items() -> Iterator[Item]:
         yield from from_pack(shared)
+        yield from from_faces(shared)
         yield from from_photos(shared, mirrors, absent)
         yield from from_table(shared, mirrors, absent)
 
