@@ -59,6 +59,7 @@ FEW = {  # one scene, one prompt or one face over and over
     **dict.fromkeys(("rmsandu_sdxl", "sketchguided", "flux2swift", "saudifashion"), 20),
     **dict.fromkeys(("chtseng_peppers", "yarjun_bears", "iceblokk_otters", "cooking_chicken"), 30),
     **dict.fromkeys(("asterhem_gptimg", "eudoxia_dalle2", "cogdiff"), 30),
+    **dict.fromkeys(("screation_jewels", "tort_with_love", "gino_ale_photos"), 30),
     **dict.fromkeys(("kongu_gem", "gloryfoods_schnell", "farrislaw_gen"), 20),
     **dict.fromkeys(("harsh_modak_test", "kermit_puppet", "stellalu_cage"), 30),
     **dict.fromkeys(("monstree", "sceaux", "bundler", "lund", "sacre"), 10),
