@@ -22,7 +22,7 @@ from assay_lab.train.image_features import (  # noqa: E402
     versions,
     worn,
 )
-from assay_lab.train.image_known import remember  # noqa: E402
+from assay_lab.train.image_known import MOST, remember  # noqa: E402
 from assay_lab.train.image_net import (  # noqa: E402
     SIZE,
     Features,
@@ -276,6 +276,15 @@ def test_known_pictures_are_found_as_scikit_learn_finds_them() -> None:
     assert generated.numpy() == pytest.approx(memory.generated.numpy()[at].mean(1))
     assert found.pictures == (data.view == 0).sum()
     assert list(found.distance) == sorted(found.distance)
+
+
+def test_few_pictures_of_a_source_are_remembered() -> None:
+    data = stored(1200)
+    at = (data.view == 0) & (data.source == "s2")
+    assert at.sum() > MOST
+    found = remember(data.where(at | (data.source == "s6")))
+    few = ((data.view == 0) & (data.source == "s6")).sum()
+    assert found.pictures == MOST + min(MOST, few)
 
 
 def test_a_family_is_named_from_where_it_was_right() -> None:

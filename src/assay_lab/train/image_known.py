@@ -8,6 +8,7 @@ pictures beyond all that they were measured on.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from assay.analyzers.image.resemblance import NEAREST
+from assay_lab.data.images import keep_order
 from assay_lab.train.image_features import Stored
 from assay_lab.train.image_net import Known
 from assay_lab.train.images import SEEN, columns_of, root_weights
@@ -22,6 +24,8 @@ from assay_lab.train.images import SEEN, columns_of, root_weights
 Floats = NDArray[np.float64]
 PARTS = ("cls7",)
 DIMENSIONS = 64
+MOST = 40
+"""Pictures of a source that are remembered."""
 SHARES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 1.0)
 
 
@@ -36,11 +40,17 @@ class Familiarity(NamedTuple):
 
 
 def remember(data: Stored) -> Familiarity:
-    """The memory of the training wholes of ``data`` (first views) that are judged.
+    """The memory of training wholes of ``data`` (first views) that are judged, ``MOST`` a source.
 
     The distances are those of real ones from pictures of other sources, all sources alike.
     """
     data = data.where((data.use == "train") & (data.view == 0) & np.isin(data.kind, SEEN))
+    taken: Counter[str] = Counter()
+    kept = np.zeros(len(data.name), bool)
+    for i in sorted(range(len(kept)), key=lambda i: keep_order(str(data.name[i]))):
+        taken[data.source[i]] += 1
+        kept[i] = taken[data.source[i]] <= MOST
+    data = data.where(kept)
     columns = columns_of(data.parts, PARTS)
     x = data.x[:, columns].astype(np.float64)
     mean, deviation = x.mean(0), x.std(0) + 1e-2
