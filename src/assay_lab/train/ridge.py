@@ -39,10 +39,11 @@ def whitened(data: Stored, parts: tuple[str, ...]) -> Whitened:
 
 
 def ridge(z: Floats, y: Floats, w: Floats, penalty: float) -> Floats:
-    """Weighted least squares ``[features + 1, outputs]`` by the Gram matrix; last row the bias."""
+    """Weighted least squares ``[features + 1, outputs]``; last row the bias, penalised too."""
     a = np.c_[z, np.ones(len(z))]
-    dual = np.linalg.solve(a @ a.T + penalty * z.shape[1] * np.diag(1 / w), y)
-    return np.asarray(a.T @ dual, np.float64)
+    normal = (a * w[:, None]).T @ a
+    normal[np.diag_indices_from(normal)] += penalty * z.shape[1]
+    return np.linalg.solve(normal, (a * w[:, None]).T @ y)
 
 
 def left_out(
