@@ -5,11 +5,12 @@ from __future__ import annotations
 import json as jsonlib
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -106,9 +107,12 @@ def run(paths: Sequence[Path], options: Options) -> int:
             progress.update(task, description=f"{path.name[:32]}: {name}")
 
         try:
-            for item, answer in _analyse(items, options, stage):
-                _deliver(item, answer, options, tally, many=len(items) > 1)
-                progress.advance(task)
+            with _interruptible() as interrupted:
+                for item, answer in _analyse(items, options, stage):
+                    _deliver(item, answer, options, tally, many=len(items) > 1)
+                    progress.advance(task)
+                    if interrupted.is_set():
+                        raise KeyboardInterrupt
         except KeyboardInterrupt:
             errors.print(f"Interrupted; {tally.done} of {len(items)} files are done.", markup=False)
             return _INTERRUPTED
@@ -142,6 +146,28 @@ def show_stored(
         print(_message(path, error), file=sys.stderr)
         return 3
     return 1 if report.verdict in _FOUND else 0
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets besides raising KeyboardInterrupt.
+
+    An exception that comes up while an object is being destroyed is swallowed there.
+    """
+    came = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+
+    def ring(number: int, frame: object) -> None:
+        came.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, ring)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Tally:

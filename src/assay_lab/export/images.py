@@ -1,7 +1,7 @@
 """Export the generated-image network: graph, parity, calibration, card, golden outputs.
 
     python -m assay_lab.export.images --cache DIR --weights FILE --features DIR \
-        --heads heads.pt --out src/assay/models/zoo/image-v5 --commit SHA --date 2026-11-30
+        --heads heads.pt --out src/assay/models/zoo/image-v6 --commit SHA --date 2026-11-30
 
 The matrices of the tower are stored in four bits. Validation pictures, plain and corrupted,
 are scored from their stored features by the heads that left their groups out. The choosing folds

@@ -17,7 +17,7 @@ from assay.models.runtime import run
 
 __all__ = ["MODEL", "beyond", "drawn", "no_photograph"]
 
-MODEL = "image-v5"
+MODEL = "image-v6"
 _DRAWN = frozenset({"drawing", "painting", "render"})
 
 _REASONS: Mapping[str, str] = {
