@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 
 from assay.analyzers.image import face_scoring
+from assay.cli import batch
 
 
 def assay(*args: object, **kwargs: object) -> subprocess.CompletedProcess[str]:
@@ -154,6 +156,16 @@ def test_interrupt_keeps_what_is_done(tmp_path: Path) -> None:
     for line in rest.splitlines():
         json.loads(line)  # whole lines only
     assert "Interrupted" in errors
+
+
+def test_an_interrupt_is_known_even_where_its_exception_is_swallowed() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with batch._interruptible() as interrupted:
+        assert not interrupted.is_set()
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert interrupted.is_set()
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_doctor_and_models() -> None:
