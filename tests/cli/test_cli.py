@@ -150,7 +150,7 @@ def test_interrupt_keeps_what_is_done(tmp_path: Path) -> None:
     assert child.stdout is not None
     first = child.stdout.readline()
     child.send_signal(signal.SIGINT)
-    rest, errors = child.communicate(timeout=240)  # a loaded machine
+    rest, errors = child.communicate(timeout=60)
     assert child.returncode == 130
     assert json.loads(first)["media"]["format"] == "png"
     for line in rest.splitlines():

@@ -121,7 +121,7 @@ def test_at_the_pace_of_the_speaker(speech: Sound) -> None:
     child.stdout.close()
     late = [when - began - said["time"] for when, said in came[1:-1]]
     assert len(late) >= 10
-    assert np.median(late) < 3.0, late  # seconds; how fast it is, benchmarks say
+    assert np.median(late) < 1.0, late  # a loaded machine stretches single ones
     behind = [said["behind"] for _, said in came if said["time"] > 6.5]
     assert max(behind) < 2.5
 

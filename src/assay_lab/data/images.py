@@ -64,12 +64,12 @@ FEW = {  # one scene, one prompt or one face over and over
     **dict.fromkeys(("harsh_modak_test", "kermit_puppet", "stellalu_cage"), 30),
     **dict.fromkeys(("monstree", "sceaux", "bundler", "lund", "sacre"), 10),
 }
-MANY = dict.fromkeys(
-    ("teen_nbpro", "teen_real", "mu4dian_ai", "mu4dian_real", "140k_ai", "140k_real"), 200
-)
-"""Games whose two halves are of like topics and format."""
 FACES = "140k"
 """Source of the pack of faces: StyleGAN and what it learned from."""
+MANY = dict.fromkeys(
+    ("teen_nbpro", "teen_real", "mu4dian_ai", "mu4dian_real", f"{FACES}_ai", f"{FACES}_real"), 200
+)
+"""Games whose two halves are of like topics and format."""
 MOST, MOST_JUDGED = 80, 130
 SIDE, WHOLE = 384, 512
 NO_PHOTO = frozenset({"document", "screenshot", "chart", "render", "drawing"})

@@ -140,17 +140,11 @@ def sure_threshold(
     replacement, ``rounds`` times (Efron 1979); the answer is the ``level`` quantile of the
     thresholds so found.
     """
-    sets = [v for v in real.values() if len(v)]
-    scores = np.concatenate(sets)
-    source = np.repeat(np.arange(len(sets)), [len(v) for v in sets])
-    order = np.argsort(-scores)
-    scores, source = scores[order], source[order]
-    each = 1 / len(sets) / np.array([len(v) for v in sets])
-    rng, cuts = np.random.default_rng(0), np.zeros(rounds)
-    for k in range(rounds):
-        drawn = np.bincount(rng.integers(0, len(sets), len(sets)), minlength=len(sets))
-        at = int(np.searchsorted(np.cumsum((drawn * each)[source]), fpr, side="right"))
-        cuts[k] = scores[min(at, len(scores) - 1)]
+    sets, rng = [v for v in real.values() if len(v)], np.random.default_rng(0)
+    cuts = []
+    for _ in range(rounds):
+        drawn = rng.integers(0, len(sets), len(sets)).tolist()
+        cuts.append(even_quantile({str(k): sets[i] for k, i in enumerate(drawn)}, fpr))
     return float(np.nextafter(np.quantile(cuts, level), np.inf))
 
 

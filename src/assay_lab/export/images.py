@@ -6,8 +6,8 @@
 The matrices of the tower are stored in four bits. Validation pictures, plain and corrupted,
 are scored from their stored features by the heads that left their groups out. The choosing folds
 say how much the whole picture counts beside its patches, the others how good that is; points and
-curve come from all. Refuses to write a card when
-the lower bound of the AUC on pairs of like size does not clear ``WORTH_SHIPPING``.
+curve come from all. Refuses to write a card when the lower bound of the AUC on pairs of like size
+does not clear ``WORTH_SHIPPING``.
 """
 
 from __future__ import annotations
@@ -502,8 +502,9 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     cache, tap = Cache(a.cache), max(TAPS)
     data = read(a.features / "whole.npz", cache)
-    scope = fit_scope(data.once(), (f"cls{tap}", f"mean{tap}"))
-    family, known = attribution(cache, data.once()), remember(data)
+    once = data.once()
+    scope = fit_scope(once, (f"cls{tap}", f"mean{tap}"))
+    family, known = attribution(cache, once), remember(data)
     print(json.dumps([scope.report, family.report], indent=1), flush=True)
 
     a.out.mkdir(parents=True, exist_ok=True)

@@ -41,9 +41,10 @@ def whitened(data: Stored, parts: tuple[str, ...]) -> Whitened:
 def ridge(z: Floats, y: Floats, w: Floats, penalty: float) -> Floats:
     """Weighted least squares ``[features + 1, outputs]``; last row the bias, penalised too."""
     a = np.c_[z, np.ones(len(z))]
-    normal = (a * w[:, None]).T @ a
+    weighted = (a * w[:, None]).T
+    normal = weighted @ a
     normal[np.diag_indices_from(normal)] += penalty * z.shape[1]
-    return np.linalg.solve(normal, (a * w[:, None]).T @ y)
+    return np.linalg.solve(normal, weighted @ y)
 
 
 def left_out(
