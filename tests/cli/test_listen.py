@@ -22,6 +22,7 @@ import pytest
 from numpy.typing import NDArray
 
 from assay.analyzers.audio.synthetic import SyntheticSpeech
+from assay.cli import listen as module
 from assay.media import Audio, decode
 
 RATE = 16_000
@@ -222,6 +223,23 @@ def test_ctrl_c_ends_with_a_last_word(endless: subprocess.Popen[bytes]) -> None:
     assert said[-1]["end"] == "interrupted"
     assert endless.stderr is not None
     assert b"Traceback" not in endless.stderr.read()
+
+
+def test_a_second_ctrl_c_finds_no_handler_that_python_could_take_away() -> None:
+    """At its end Python gives handlers back to the system, whose own is death."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        interrupt = module._Interrupt()
+        assert not interrupt.came
+        signal.raise_signal(signal.SIGINT)
+        assert interrupt.came
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        signal.raise_signal(signal.SIGINT)
+        assert os.read(interrupt.descriptor, 9) == b"."
+    finally:
+        signal.signal(signal.SIGINT, before)
+        os.close(interrupt.descriptor)
+        os.close(interrupt._bell)
 
 
 def test_ctrl_c_while_nothing_comes(speech: Sound) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from assay.analyzers.image import face_scoring
 from assay.errors import ModelError
-from assay.models import Calibration, available, card, prepare, store
+from assay.models import Calibration, available, card, prepare, runtime, store
 from assay.models.card import InputSpec, read_card
 from assay.models.golden import check_golden
 
@@ -41,6 +41,17 @@ def test_cards_are_complete(key: str) -> None:
 
 @pytest.mark.parametrize("key", [k for k in NETWORKS if (card(k).folder / "golden.json").exists()])
 def test_golden_outputs(key: str) -> None:
+    assert check_golden(key) > 0
+
+
+@pytest.mark.parametrize("floats", [False, True])
+@pytest.mark.parametrize("key", [k for k in NETWORKS if card(k).file.endswith(".npz")])
+def test_golden_outputs_in_either_arithmetic(
+    key: str, floats: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another processor would say."""
+    network = runtime.open_network(store.model_path(key), 1, floats=floats)
+    monkeypatch.setattr(runtime, "_session", lambda _: network)
     assert check_golden(key) > 0
 
 

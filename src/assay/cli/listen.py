@@ -124,9 +124,11 @@ class _Interrupt:
         signal.signal(signal.SIGINT, self._ring)
 
     def _ring(self, number: int, frame: object) -> None:
-        if not self.came:  # the parent passes on what the terminal said too
-            self.came = True
-            os.write(self._bell, b".")
+        # The parent passes on what the terminal said too. That may come when Python has begun to
+        # end: a handler of ours it has replaced then by death, ignoring it leaves alone.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.came = True
+        os.write(self._bell, b".")
 
 
 def _blocks(options: Options, name: Path, interrupt: _Interrupt) -> Iterator[Any]:

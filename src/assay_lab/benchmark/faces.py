@@ -1,7 +1,7 @@
 """The open face test, scored by the shipped analyzer on decoded pictures.
 
     python -m assay_lab.benchmark.faces --test DIR/faces/test --cache DIR \\
-        --out benchmarks/faces-v4.json [--card]
+        --out benchmarks/faces-v5.json [--card]
 
 Writes AUC with bootstrap intervals, TPR at 1 % FPR, EER, calibration error and
 the share of reals flagged at the card's 1 % point, per source and corruption,

@@ -28,6 +28,8 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
+from assay.models.processor import multiplies_bytes
+
 _SAMPLES = Path(__file__).parents[3] / "tests" / "media" / "samples"
 
 _CHILD = """
@@ -140,7 +142,11 @@ def main() -> None:
         "command": "python -m assay_lab.benchmark.speed --out benchmarks/speed.json"
         + (" --long" if args.long else ""),
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
+        "machine": {
+            "cores": os.cpu_count(),
+            "multiplies_bytes": multiplies_bytes(),  # else networks multiply in floats
+            "python": platform.python_version(),
+        },
         "cases": results,
     }
     args.out.write_text(json.dumps(document, indent=1) + "\n")

@@ -1,7 +1,7 @@
 """Export the face network: graph, parity, calibration, operating points, card, golden outputs.
 
     python -m assay_lab.export.faces --cache DIR --checkpoint DIR/last.pt --weights FILE \\
-        --out src/assay/models/zoo/faces-v4 --commit SHA --date DATE --origin TEXT
+        --out src/assay/models/zoo/faces-v5 --commit SHA --date DATE --origin TEXT
 
 Everything is chosen on the validation rows of the cache: identities and sources that
 training never saw. One half of their groups chooses the operating points and the gates,

@@ -1,11 +1,11 @@
 """Store the matrices of a transformer in four bits, those of heads in eight.
 
-The product unpacks the former when it loads the file (``assay.models.packed``) and multiplies
-by them in whole numbers of eight bits, which is faster than in floats. What it multiplies with
-is split for that into two such numbers, a coarse and a fine one, in a range of its own for every
-row (a token), whatever else is in the batch. One alone is twice as fast, but its rounding grows
-through the blocks until another processor gives visibly other scores. The values of the matrices
-are exactly those that heads were trained on.
+The product unpacks the former when it loads the file (``assay.models.packed``). It multiplies by
+them in whole numbers of eight bits where the processor is faster at that than in floats. What it
+multiplies with is split then into two such numbers, a coarse and a fine one, in a range of its own
+for every row (a token), whatever else is in the batch. One alone is twice as fast, but its rounding
+grows through the blocks until another processor gives visibly other scores. The values of the
+matrices are exactly those that heads were trained on.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from torch import Tensor, nn
 
 from assay_lab.export.onnx_graph import ParityError, write_onnx
 from assay_lab.train.image_net import Coded
+
+_DOMAIN, _OPSET = "assay", 17
 
 
 def packed(coded: Coded) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
@@ -65,46 +67,95 @@ class _Writer:
 
         codes, multiples = packed(coded)
         self.packed |= {name + ".codes": codes, name + ".multiples": multiples}
-        place = TensorProto(
-            name=name, data_type=TensorProto.INT8, dims=[2 * len(codes), codes.shape[1]],
-            data_location=TensorProto.EXTERNAL,
-        )  # fmt: skip
-        entry = place.external_data.add()
-        entry.key, entry.value = "location", "packed"
-        self.constants[name] = place
         half = self.constant(name + "_half", coded.step[:, 0].numpy().astype(np.float16))
         return name, self.node("Cast", [half], name + "_step", to=TensorProto.FLOAT)
 
     def multiply(self, x: str, matrix: tuple[str, str], output: str) -> None:
-        """``x`` times the matrix; each row of ``x`` as two numbers of eight bits."""
-        from onnx import TensorProto as T
-        from onnx import helper
+        """``x`` times the matrix, in the arithmetic that the product chooses."""
+        self.node("Multiply", [x, *matrix], output, domain=_DOMAIN)
 
-        size = self.node("Abs", [x], output + "_size")
-        peak = self.node("ReduceMax", [size], output + "_peak", axes=[-1], keepdims=1)
-        least = self.constant("least", np.float32(1e-12))
-        range_ = self.node("Max", [peak, least], output + "_range")
-        top = self.constant("top", np.float32(127))
-        factor = self.node("Div", [top, range_], output + "_factor")
-        scaled = self.node("Mul", [x, factor], output + "_scaled")
-        coarse = self.node("Round", [scaled], output + "_coarse")
-        rest = self.node("Sub", [scaled, coarse], output + "_rest")
-        finer = self.constant("finer", np.float32(254))
-        fine = self.node("Mul", [rest, finer], output + "_fine")
-        rounded = self.node("Round", [fine], output + "_rounded")
-        both = self.node("Concat", [coarse, rounded], output + "_both", axis=0)
-        middle = self.constant("middle", np.float32(128))
-        lifted = self.node("Add", [both, middle], output + "_lifted")
-        bytes_ = self.node("Cast", [lifted], output + "_uint8", to=T.UINT8)
-        zero = self.constant("zero", np.uint8(128))
-        sums = self.node("MatMulInteger", [bytes_, matrix[0], zero], output + "_sums")
-        floats = self.node("Cast", [sums], output + "_floats", to=T.FLOAT)
-        parts = [output + "_first", output + "_second"]
-        self.nodes.append(helper.make_node("Split", [floats], parts, axis=0))
-        small = self.node("Div", [parts[1], finer], output + "_small")
-        total = self.node("Add", [parts[0], small], output + "_total")
-        by_row = self.node("Div", [total, factor], output + "_by_row")
-        self.node("Mul", [by_row, matrix[1]], output)
+
+Step = tuple[str, str, str, dict[str, Any]]
+"""Of a function: operator, inputs and outputs with spaces between, attributes."""
+
+
+def _arithmetic(
+    steps: Sequence[Step], constants: dict[str, Any], kind: int, held: dict[str, NDArray[Any]]
+) -> NDArray[np.uint8]:
+    """What the graph lacks: the function ``Multiply`` and the matrices as a ``kind`` of numbers.
+
+    ``Multiply`` takes ``x [..., in]``, whole numbers ``[in, out]`` and their ``step [out]`` to
+    ``y [..., out]``. ``held`` are the arrays beside the graph.
+    """
+    from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
+        for name, value in constants.items()
+    ]
+    nodes += [helper.make_node(op, i.split(), o.split(), **more) for op, i, o, more in steps]
+    model = ModelProto()
+    opset = [helper.make_opsetid("", _OPSET)]
+    model.functions.append(
+        helper.make_function(_DOMAIN, "Multiply", ["x", "whole", "step"], ["y"], nodes, opset)
+    )
+    for name, codes in held.items():
+        if name.endswith(".codes"):
+            place = TensorProto(
+                name=name.removesuffix(".codes"), data_type=kind,
+                dims=[2 * len(codes), codes.shape[1]], data_location=TensorProto.EXTERNAL,
+            )  # fmt: skip
+            entry = place.external_data.add()
+            entry.key, entry.value = "location", "packed"
+            model.graph.initializer.append(place)
+    return np.frombuffer(model.SerializeToString(), np.uint8)
+
+
+def both_ways(held: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.uint8]]:
+    """Both ways to multiply by the matrices ``held`` beside a graph, as models to join to it."""
+    from onnx import TensorProto
+
+    ways = (
+        ("whole", _in_whole_numbers, TensorProto.INT8),
+        ("floats", _in_floats, TensorProto.FLOAT),
+    )
+    return {name: _arithmetic(*way(), kind, held) for name, way, kind in ways}
+
+
+def _in_whole_numbers() -> tuple[list[Step], dict[str, Any]]:
+    """Each row of ``x`` as two numbers of eight bits, a coarse and a fine one."""
+    from onnx import TensorProto
+
+    constants = {
+        "least": np.float32(1e-12), "top": np.float32(127), "finer": np.float32(254),
+        "middle": np.float32(128), "zero": np.uint8(128),
+    }  # fmt: skip
+    steps: list[Step] = [
+        ("Abs", "x", "size", {}),
+        ("ReduceMax", "size", "peak", {"axes": [-1], "keepdims": 1}),
+        ("Max", "peak least", "range", {}),
+        ("Div", "top range", "factor", {}),
+        ("Mul", "x factor", "scaled", {}),
+        ("Round", "scaled", "coarse", {}),
+        ("Sub", "scaled coarse", "rest", {}),
+        ("Mul", "rest finer", "fine", {}),
+        ("Round", "fine", "rounded", {}),
+        ("Concat", "coarse rounded", "both", {"axis": 0}),
+        ("Add", "both middle", "lifted", {}),
+        ("Cast", "lifted", "bytes", {"to": TensorProto.UINT8}),
+        ("MatMulInteger", "bytes whole zero", "sums", {}),
+        ("Cast", "sums", "floats", {"to": TensorProto.FLOAT}),
+        ("Split", "floats", "first second", {"axis": 0}),
+        ("Div", "second finer", "small", {}),
+        ("Add", "first small", "total", {}),
+        ("Div", "total factor", "by_row", {}),
+        ("Mul", "by_row step", "y", {}),
+    ]
+    return steps, constants
+
+
+def _in_floats() -> tuple[list[Step], dict[str, Any]]:
+    return [("MatMul", "x whole", "sums", {}), ("Mul", "sums step", "y", {})], {}
 
 
 def write(
@@ -133,7 +184,7 @@ def store(
     that the runtime folds. Returns how many of both were found, each by its values.
     """
     import onnx
-    from onnx import TensorProto, numpy_helper
+    from onnx import TensorProto, helper, numpy_helper
 
     model = onnx.load(str(path))
     graph, to = model.graph, _Writer()
@@ -176,6 +227,8 @@ def store(
     del graph.node[:], graph.initializer[:]
     graph.node.extend(to.nodes)
     graph.initializer.extend(to.constants.values())
+    model.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
+    written = np.frombuffer(model.SerializeToString(), np.uint8)
     # numpy sets no dates: the same network gives the same bytes
-    np.savez(out, graph=np.frombuffer(model.SerializeToString(), np.uint8), **to.packed)
+    np.savez(out, graph=written, **both_ways(to.packed), **to.packed)
     return len(held) + found

@@ -39,7 +39,7 @@ from assay_lab.export.golden import write_golden
 from assay_lab.export.onnx_graph import check_parity, sha256
 from assay_lab.train.folds import CHOOSING, FOLDS, fold_of
 from assay_lab.train.image_attribution import Attribution, family_of, fit_attribution
-from assay_lab.train.image_features import TAPS, VERSION, VERSIONS, Stored, read, slices
+from assay_lab.train.image_features import TAPS, VERSION, VERSIONS, Stored, read
 from assay_lab.train.image_known import Familiarity, remember
 from assay_lab.train.image_net import MEAN, SIZE, STD, Features, PictureNet, load_tower
 from assay_lab.train.image_scope import KINDS, Scope, fit_scope
@@ -47,7 +47,6 @@ from assay_lab.train.images import (
     SEEN,
     Head,
     apart,
-    columns_of,
     game_of,
     grade,
     pooled,
@@ -80,14 +79,13 @@ class Heads(NamedTuple):
 
 def load_heads(path: Path) -> dict[str, Heads]:
     """What :mod:`assay_lab.train.images` saved, released weights rounded as they are stored."""
-    columns = columns_of(slices(Features(TAPS).parts))
     found = {}
     for what, states in torch.load(path, map_location="cpu", weights_only=True).items():
         codes, step = four_bits.eight_bits(states[0]["first.weight"])
         own = {k: rounded(v) for k, v in states[0].items()}
         heads = []
         for state in (own | {"first.weight": codes.float() * step}, *states[1:]):
-            heads.append(Head(columns, len(codes)))
+            heads.append(Head(state["columns"].numpy(), len(codes)))
             heads[-1].load_state_dict(state)
         found[what] = Heads(heads[0].eval(), [h.eval() for h in heads[1:]], (codes, step))
     return found

@@ -75,14 +75,14 @@ class Head(nn.Module):
         return out
 
 
-def columns_of(parts: dict[str, slice], names: tuple[str, ...] = PARTS) -> NDArray[np.int64]:
+def columns_of(parts: dict[str, slice], names: tuple[str, ...]) -> NDArray[np.int64]:
     """Columns of the named parts in the stored features."""
     return np.concatenate([np.arange(parts[n].start, parts[n].stop) for n in names])
 
 
 def train(data: Stored, steps: int) -> Head:
     """``SEEDS`` perceptrons, trained apart with dropout, as one that gives their mean."""
-    columns = columns_of(data.parts)
+    columns = columns_of(data.parts, PARTS)
     x = torch.from_numpy(data.x[:, columns])
     mean, deviation = x.mean(0), x.std(0) + 1e-2
     z, y = (x - mean) / deviation, torch.from_numpy(data.fake.astype(np.float32))

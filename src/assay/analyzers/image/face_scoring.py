@@ -14,7 +14,7 @@ from assay.models.runtime import run
 
 __all__ = ["LIMITS", "MODEL", "claim_of", "crop", "face_facts", "face_grid", "installed", "score"]
 
-MODEL = "faces-v4"
+MODEL = "faces-v5"
 
 LIMITS = (
     "A high score means that the face resembles manipulated or generated faces the network "
