@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch")
+from assay_lab.data.mel import mel_filters
 from assay_lab.forge import copy_synthesis as c
 
 RATE = c.RATE
@@ -22,7 +23,7 @@ def vowel() -> np.ndarray:
 def envelope(x: np.ndarray) -> np.ndarray:
     n = x.size // 512 * 512
     power = np.abs(np.fft.rfft(x[:n].reshape(-1, 512) * np.hanning(512))) ** 2
-    return np.log(c.mel_filters(RATE, 512, 20, 0, 8000) @ power.mean(0) + 1e-6)
+    return np.log(mel_filters(RATE, 512, 20, 0, 8000) @ power.mean(0) + 1e-6)
 
 
 @pytest.mark.parametrize("name", ["griffin_lim", "linear_prediction", "world"])
@@ -36,12 +37,3 @@ def test_copies_keep_the_envelope(name: str) -> None:
     assert np.isfinite(y).all()
     assert np.corrcoef(envelope(x), envelope(y))[0, 1] > 0.8
     assert np.abs(y - x).max() > 1e-3
-
-
-def test_mel_filters_are_triangles_of_unit_area() -> None:
-    m = c.mel_filters(RATE, 1024, 40, 0.0, 8000.0)
-    assert m.shape == (40, 513)
-    assert (m >= 0).all()
-    area = m.sum(1) * (RATE / 1024)
-    assert np.allclose(area[10:], 1.0, atol=0.1)
-    assert (np.diff(m.argmax(1)) >= 0).all()

@@ -121,3 +121,22 @@ def test_trim_cuts_silence_at_the_ends_only() -> None:
 def test_silence_is_refused() -> None:
     with pytest.raises(ValueError, match="silent"):
         s.to_int16(np.zeros(1000, np.float32))
+
+
+def test_a_recording_is_known_again_through_a_codec_and_another_is_not() -> None:
+    from assay_lab.data import speech_overlap as overlap
+    from assay_lab.data.sound_corruptions import NARROW, telephone, through_codec
+
+    path = Path(__file__).parents[1] / "media" / "samples" / "speech.flac"
+    x, _ = s.decode(path.read_bytes())
+    made = overlap.template(x[: 2 * RATE])
+    assert made is not None
+    assert overlap.template(x[:RATE]) is None
+    templates = made[None]
+    assert overlap.likeness(templates, x)[0] > 0.99
+    part = x[1137:28_000]
+    coded = through_codec(part, NARROW[2], 12_200, 8_000)
+    for heard in (part, 0.2 * part, coded, telephone(part)):
+        assert overlap.likeness(templates, heard)[0] > overlap.ALIKE
+    assert overlap.likeness(templates, x[26_500:])[0] < overlap.ALIKE - 0.1
+    assert overlap.likeness(templates, x[:3000])[0] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -237,6 +238,88 @@ def test_calibration_counts_what_the_product_judges() -> None:
     assert not passes(x, 600.0, 10.0)
     assert not passes(x[: RATE // 4], 1.0, 10.0)
     assert not passes(np.zeros(3 * RATE, np.int16), 1.0, 10.0)
+
+
+def test_pages_that_were_learned_from_are_no_new_pages(
+    caches: tuple[Path, Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnx")
+    from assay_lab.benchmark.speech_pages import unheard
+
+    clips = batches.Clips(list(caches))
+    for row in clips.rows:
+        row["repository"] = f"owner/{row['source']}"
+    columns = "source role repository ref licence language order pattern label system year type"
+    header = columns.replace(" ", "\t")
+    rule = "old\ttrain\towner/{}\tHEAD\tnone\ten\t0\t.\tspoof\tS3\t2020\ttts\n"
+    recipe = tmp_path / "learned.tsv"
+    recipe.write_text(f"{header}\n{rule.format('old')}")
+    found = {i for i, _ in unheard(clips, [recipe])}
+    assert found == {i for i in range(24) if clips.rows[i]["system"] != "S3"}
+    recipe.write_text(f"{header}\n{rule.format('b')}")
+    with pytest.raises(ValueError, match="owner/b"):
+        unheard(clips, [recipe])
+
+
+def test_new_pages_are_counted_as_pages() -> None:
+    pytest.importorskip("onnx")
+    from assay.models.card import Calibration, OperatingPoints
+    from assay_lab.benchmark.speech_pages import measure
+
+    rng = np.random.default_rng(1)
+    fake = np.arange(900) % 3 == 1
+    rows = [
+        {"source": f"p{k % 20}", "system": f"t{k % 7}" if fake[k] else "",
+         "type": "tts" if fake[k] else "", "year": str(2019 + k % 7) if fake[k] else ""}
+        for k in range(900)
+    ]  # fmt: skip
+    logit = rng.normal(np.where(fake, 2.0, -2.0), 1.0)
+    logit[~fake & (np.arange(900) % 20 == 3)] = 9.0  # one page that is all wrong
+    logit[:10] = np.nan
+    card = SimpleNamespace(
+        key="speech-v0", sha256="0",
+        calibration=Calibration(score=(-8.0, 8.0), llr=(-5.0, 5.0), n_real=9, n_fake=9),
+        points=OperatingPoints(fpr_1pct=3.0, fpr_5pct=1.0, low_band=-3.0),
+    )  # fmt: skip
+    jobs = [(k, (k // 3) % 3) for k in range(900)]
+    found = measure(card, SimpleNamespace(rows=rows, fake=fake), jobs, logit)
+    assert found["not_judged"] == 10
+    assert sum(row["real"] + row["fake"] for row in found["overall"]) == 890
+    plain = found["overall"][0]
+    assert plain["corruption"] == "none"
+    assert plain["pages"] == plain["pages_with_real"] == 20
+    assert plain["real_flagged_at_1pct_pages_alike"] == pytest.approx(1 / 20, abs=1e-9)
+    assert found["real_by_page"]["p3"]["flagged_at_1pct"] == 1
+    assert found["real_by_page"]["p4"]["flagged_at_1pct"] == 0
+    assert plain["fake_flagged_at_1pct"] < plain["fake_flagged_at_5pct"]
+    recent = found["fakes_of_recent_systems"]
+    assert 0 < recent["fake"] < plain["fake"]
+    assert recent["real"] == plain["real"]
+    assert set(found["by_type"]) == {"tts"}
+    assert sum(v["n"] for v in found["by_system"].values()) == plain["fake"]
+
+
+def test_points_and_curve_come_from_the_scores() -> None:
+    pytest.importorskip("onnx")
+    from assay_lab.export.speech import Validation, sections
+
+    rng = np.random.default_rng(0)
+    rows = [{"source": f"s{k % 40}", "system": f"t{k % 30}" if k % 2 else ""} for k in range(1200)]
+    fake = np.arange(1200) % 2 == 1
+    clips = SimpleNamespace(rows=rows, fake=fake)
+    index = np.arange(1200)
+    logit = rng.normal(np.where(fake, 1.0, -1.0), 1.0)
+    found = sections(Validation(clips, index, index // 2 % 3, logit), "scores of a test")
+    curve, points = found["calibration"], found["operating_points"]
+    assert curve["n_real"] == curve["n_fake"] == 200
+    assert curve["source"].startswith("scores of a test: s0, s1, s10")
+    assert curve["llr"] == sorted(curve["llr"])
+    assert (logit[~fake] >= points["fpr_1pct"]).mean() <= 0.01
+    assert points["fpr_5pct"] < points["fpr_1pct"]
+    assert 0.2 < points["tpr_at_fpr_1pct"] < 0.9
+    assert [m["corruption"] for m in found["metrics"][:3]] == [
+        "none", "wide-band codec", "narrow-band codec",
+    ]  # fmt: skip
 
 
 def test_the_card_says_first_what_the_open_test_found() -> None:

@@ -137,12 +137,19 @@ def write_golden(model: Path, path: Path) -> None:
 
 
 class Validation:
-    """What the training run kept of the sources on which nothing was chosen."""
+    """Logits [n] of the clips ``index`` [n], plain or through a codec (``variant`` [n], as in
+    :meth:`Clips.samples`), by networks that never met their sources."""
 
-    def __init__(self, run: Path, clips: Clips) -> None:
-        self.clips = clips
+    def __init__(
+        self, clips: Clips, index: NDArray[np.int64], variant: NDArray[np.int64], logit: Floats
+    ) -> None:
+        self.clips, self.index, self.variant, self.logit = clips, index, variant, logit
+
+    @classmethod
+    def of_run(cls, run: Path, clips: Clips) -> Validation:
+        """What the training run kept of the sources on which nothing was chosen."""
         with np.load(run / "validation.npz") as kept:
-            self.index, self.variant, self.logit = (kept[k] for k in ("index", "variant", "logit"))
+            return cls(clips, *(kept[k] for k in ("index", "variant", "logit")))
 
     def judge(self, seconds: float, snr: float) -> int:
         """Leave out the clips that these gates refuse; how many they are."""
@@ -262,6 +269,68 @@ def write_network(run: Path, name: str, model: Path) -> None:
     print("parity", gap, "bytes", model.stat().st_size)
 
 
+def sections(check: Validation, source: str) -> dict[str, Any]:
+    """The sections ``calibration``, ``operating_points`` and ``metrics`` of the card.
+
+    ``source`` says where the scores come from; the names of the sources are added. The points
+    are sure over sources (decision 12), and above each one that is clearly beyond three times the
+    stated share (decision 10), plain and with what went through codecs.
+    """
+    sets = [check.scores(v) for v in range(len(VARIANTS))]
+    real, fake = sets[0]
+    all_real, all_fake = joined(*(s[0] for s in sets)), joined(*(s[1] for s in sets))
+    temper = cal.transfer(all_real, all_fake)
+    knots = cal.calibrate(all_real, all_fake, temper=temper)
+    strict, loose = (
+        max(
+            rule(r, share)
+            for rule in (cal.sure_threshold, cal.binomial_threshold)
+            for r in (real, all_real)
+        )
+        for share in (0.01, 0.05)
+    )
+    caught = rate_at(flat(fake), strict)
+    metrics: list[dict[str, Any]] = []
+    for (r, f), how in zip(sets, VARIANTS, strict=True):
+        s = np.r_[flat(r), flat(f)]
+        y = np.arange(len(s)) >= len(flat(r))
+        metrics.append(
+            {
+                "set": "validation", "source": "all", "corruption": how,
+                "real": len(flat(r)), "fake": len(flat(f)), "auc": auc(y, s), "eer": eer(y, s),
+                "tpr_at_1fpr": tpr_at_fpr(y, s), "flagged_real_at_point": rate_at(flat(r), strict),
+            }
+        )  # fmt: skip
+        print(metrics[-1])
+    for name, s in real.items():
+        metrics.append(
+            {
+                "set": "validation", "source": name, "corruption": "none",
+                "real": len(s), "fake": 0, "flagged_real_at_point": rate_at(s, strict),
+            }
+        )  # fmt: skip
+        print(name, len(s), "flagged", rate_at(s, strict), "highest", round(float(s.max()), 2))
+    for key, s in fake.items():
+        y = np.arange(len(flat(real)) + len(s)) >= len(flat(real))
+        area = auc(y, np.r_[flat(real), s])
+        print(key, len(s), "auc", round(area, 3), "caught", round(rate_at(s, strict), 2))
+    print("knots", knots, "strict", strict, "loose", loose, "caught", caught)
+    return {
+        "calibration": {
+            "kind": "piecewise_linear", "score": knots[0], "llr": knots[1],
+            "n_real": len(flat(real)), "n_fake": len(flat(fake)),
+            "temper": temper,
+            "source": f"{source}: " + ", ".join(sorted({k.split("/")[0] for k in (*real, *fake)})),
+            "applies_to": "a window's logit, or the trimmed mean of a recording's windows",
+        },
+        "operating_points": {
+            "fpr_1pct": strict, "fpr_5pct": loose, "low_band": cal.low_band(all_fake),
+            "tpr_at_fpr_1pct": caught, "fnr_at_fpr_1pct": 1 - caught,
+        },
+        "metrics": metrics,
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Export the speech network.")
     parser.add_argument("--run", type=Path, required=True, help="training run to export")
@@ -277,7 +346,7 @@ def main() -> None:
     clips = Clips(args.cache)
     write_network(args.run, "best", model)
     write_golden(model, args.out / "golden.json")
-    check = Validation(args.run, clips)
+    check = Validation.of_run(args.run, clips)
     with tempfile.TemporaryDirectory() as folder:
         # A classifier that never met the clips it is tried on.
         other = Path(folder) / "without.onnx"
@@ -286,55 +355,12 @@ def main() -> None:
         print("graph less kept scores, mean and deviation", check.difference(scorer, TRIED))
         seconds, snr, by_gate = check.gates(scorer, TRIED)
     print("refused by the gates", check.judge(seconds, snr))
-    sets = [check.scores(v) for v in range(3)]
-    (real, fake) = sets[0]
-    all_real, all_fake = joined(*(s[0] for s in sets)), joined(*(s[1] for s in sets))
-    temper = cal.transfer(all_real, all_fake)
-    knots = cal.calibrate(all_real, all_fake, temper=temper)
-    # Plain or through a codec, no source clearly beyond three times the stated share.
-    strict, loose = (
-        max(cal.binomial_threshold(real, share), cal.binomial_threshold(all_real, share))
-        for share in (0.01, 0.05)
+    found = sections(
+        check,
+        "scores by classifiers that never met the source nor the system, on sources with which "
+        "nothing was chosen, plain and through codecs, with enough speech for the gates; the "
+        "released classifier learned from all",
     )
-    caught = rate_at(flat(fake), strict)
-    metrics = []
-    for (r, f), how in zip(sets, VARIANTS, strict=True):
-        y = np.r_[np.zeros(len(flat(r))), np.ones(len(flat(f)))].astype(int)
-        s = np.r_[flat(r), flat(f)]
-        metrics.append(
-            {
-                "set": "validation", "source": "all", "corruption": how,
-                "real": len(flat(r)), "fake": len(flat(f)), "auc": auc(y, s), "eer": eer(y, s),
-                "tpr_at_1fpr": tpr_at_fpr(y, s), "flagged_real_at_point": rate_at(flat(r), strict),
-            }
-        )  # fmt: skip
-        print(how, metrics[-1])
-    for source, s in real.items():
-        metrics.append(
-            {
-                "set": "validation", "source": source, "corruption": "none",
-                "real": len(s), "fake": 0,
-                "flagged_real_at_point": rate_at(s, strict),
-            }
-        )  # fmt: skip
-        print(
-            source,
-            len(s),
-            "99 %",
-            round(float(np.quantile(s, 0.99)), 2),
-            "flagged",
-            rate_at(s, strict),
-        )
-    for key, s in fake.items():
-        print(
-            key,
-            len(s),
-            "auc",
-            round(auc(np.r_[flat(real) * 0, s * 0 + 1].astype(int), np.r_[flat(real), s]), 3),
-            "caught",
-            round(rate_at(s, strict), 2),
-        )
-    print("knots", knots, "strict", strict, "loose", loose, "caught", caught, by_gate)
     card = {
         "model": {
             "name": "speech", "version": int(args.out.name.partition("-v")[2]),
@@ -354,22 +380,10 @@ def main() -> None:
         "input": {"name": "input", "kind": "audio", "rate": RATE, "samples": WINDOW},
         "output": {"logit": "logit", "positive": "synthetic, cloned or converted speech"},
         "gates": {"min_speech_s": seconds, "min_snr_db": snr},
-        "calibration": {
-            "kind": "piecewise_linear", "score": knots[0], "llr": knots[1],
-            "n_real": len(flat(real)), "n_fake": len(flat(fake)),
-            "temper": temper,
-            "source": "scores by classifiers that never met the source nor the system, on sources "
-            "with which nothing was chosen, plain and through codecs, with enough speech for the "
-            "gates; the released classifier learned from all: "
-            + ", ".join(sorted({k.split("/")[0] for k in (*real, *fake)})),
-            "applies_to": "a window's logit, or the trimmed mean of a recording's windows",
-        },
-        "operating_points": {
-            "fpr_1pct": strict, "fpr_5pct": loose, "low_band": cal.low_band(all_fake),
-            "tpr_at_fpr_1pct": caught, "fnr_at_fpr_1pct": 1 - caught,
-        },
+        "calibration": found["calibration"],
+        "operating_points": found["operating_points"],
         "data": data_table(clips),
-        "metrics": metrics,
+        "metrics": found["metrics"],
         "limits": {
             "sentences": [
                 *LIMITS,

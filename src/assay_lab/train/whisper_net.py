@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from assay_lab.forge.copy_synthesis import mel_filters
+from assay_lab.data.mel import mel_filters
 from assay_lab.train.quality_net import moments
 
 BLOCKS, SIZE = 3, 384
