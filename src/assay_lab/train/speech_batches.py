@@ -23,13 +23,13 @@ from assay_lab.data.speech import RATE, SpeechCache
 from assay_lab.export.onnx_graph import sha256
 
 WINDOW = 64_000
-NOT_GENUINE = Path(speech.__file__).with_name("speech_not_genuine.tsv")
+LEFT_OUT = Path(speech.__file__).with_name("speech_left_out.tsv")
 Drawn = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 
 
 def doubtful(rows: list[dict[str, str]]) -> NDArray[np.bool_]:
-    """Which clips called real are known not to be: ``speech_not_genuine.tsv`` says why."""
-    with open(NOT_GENUINE, newline="", encoding="utf-8") as file:
+    """Which clips called real are not, or stand in the open test: ``speech_left_out.tsv``."""
+    with open(LEFT_OUT, newline="", encoding="utf-8") as file:
         rules = [
             (r["repository"], re.compile(r["pattern"]))
             for r in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
