@@ -30,6 +30,11 @@ def test_auc_and_roc_match_scikit_learn(ties: bool) -> None:
         np.testing.assert_allclose(cut[1:], c2[1:])
 
 
+def test_an_area_between_two_sets_is_that_of_their_labels() -> None:
+    real, fake = np.array([0.0, 1.0, 1.0, 2.0]), np.array([1.0, 3.0])
+    assert m.auc_between(real, fake) == m.auc([0, 0, 0, 0, 1, 1], np.r_[real, fake]) == 0.75
+
+
 def test_brier_matches_scikit_learn() -> None:
     sk = pytest.importorskip("sklearn.metrics")
     y, s = sample()

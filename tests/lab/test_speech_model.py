@@ -299,7 +299,7 @@ def test_new_pages_are_counted_as_pages() -> None:
     assert sum(v["n"] for v in found["by_system"].values()) == plain["fake"]
 
 
-def test_points_and_curve_come_from_the_scores() -> None:
+def test_points_and_curve_come_from_the_scores(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     from assay_lab.export.speech import Validation, sections
 
@@ -309,10 +309,11 @@ def test_points_and_curve_come_from_the_scores() -> None:
     clips = SimpleNamespace(rows=rows, fake=fake)
     index = np.arange(1200)
     logit = rng.normal(np.where(fake, 1.0, -1.0), 1.0)
-    found = sections(Validation(clips, index, index // 2 % 3, logit), "scores of a test")
+    np.savez(tmp_path / "validation.npz", index=index, variant=index // 2 % 3, logit=logit)
+    found = sections(Validation(tmp_path, clips))
     curve, points = found["calibration"], found["operating_points"]
     assert curve["n_real"] == curve["n_fake"] == 200
-    assert curve["source"].startswith("scores of a test: s0, s1, s10")
+    assert curve["source"].partition(": ")[2].startswith("s0, s1, s10")
     assert curve["llr"] == sorted(curve["llr"])
     assert (logit[~fake] >= points["fpr_1pct"]).mean() <= 0.01
     assert points["fpr_5pct"] < points["fpr_1pct"]

@@ -49,10 +49,10 @@ def read(path: Path, *, floats: bool) -> tuple[bytes, dict[str, NDArray[np.gener
     """
     kind = np.float32 if floats else np.int8
     with np.load(path, allow_pickle=False) as held:
+        graph = held["graph"].tobytes() + held["floats" if floats else "whole"].tobytes()
         names = [n.removesuffix(".codes") for n in held.files if n.endswith(".codes")]
         matrices: dict[str, NDArray[np.generic]] = {
             n: unpack(held[n + ".codes"], held[n + ".multiples"]).astype(kind, copy=False)
             for n in names
         }
-        arithmetic = held["floats" if floats else "whole"]
-        return held["graph"].tobytes() + arithmetic.tobytes(), matrices
+        return graph, matrices

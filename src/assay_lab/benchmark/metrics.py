@@ -69,6 +69,12 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     return float((ranks[y].sum() - n_pos * (n_pos + 1) / 2.0) / (n_pos * n_neg))
 
 
+def auc_between(real: ArrayLike, fake: ArrayLike) -> float:
+    """:func:`auc` of the scores of ``fake`` against those of ``real``."""
+    r, f = np.asarray(real), np.asarray(fake)
+    return auc(np.r_[np.zeros(len(r)), np.ones(len(f))], np.r_[r, f])
+
+
 def threshold_at_fpr(negative_scores: ArrayLike, fpr: float = 0.01) -> float:
     """Smallest observed cut so that at most ``fpr`` of the negatives score at or above it.
 

@@ -92,13 +92,20 @@ class Scorer:
         ]
         return np.concatenate(out).astype(np.float64)
 
-    def __call__(self, x: Sound) -> float | None:
-        """Pooled logit of 16 kHz samples, None where no speech is found."""
-        totals = SpeechWindows()
-        found = [w.samples for w in windows_of_speech([x], totals)]
-        if not found or totals.speech_seconds < 0.25:
+    def __call__(self, x: Sound, *gates: float) -> float | None:
+        """Pooled logit of 16 kHz samples, None where :func:`judged` finds no windows."""
+        found = judged(x, *gates)
+        if not found:
             return None
         return pool([float(v) for v in self.logits(np.stack(found).astype(np.float32))])
+
+
+def judged(x: Sound, seconds: float = 0.25, snr: float = -np.inf) -> list[Sound]:
+    """Windows of 16 kHz samples that the product judges, none where these gates refuse it."""
+    totals = SpeechWindows()
+    found = [w.samples for w in windows_of_speech([x], totals)]
+    quiet = totals.snr_db is not None and totals.snr_db < snr
+    return [] if totals.speech_seconds < seconds or quiet else found
 
 
 def load(folder: Path) -> list[Clip]:

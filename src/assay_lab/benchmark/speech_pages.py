@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.models.card import Card, read_card
-from assay_lab.benchmark.metrics import auc, rate_at, summary
+from assay_lab.benchmark.metrics import auc_between, rate_at, summary
 from assay_lab.benchmark.speech import Scorer, rounded
 from assay_lab.data.speech import read_recipe
 from assay_lab.export.calibration import to_llr, to_probability
-from assay_lab.export.speech import VARIANTS, passes
+from assay_lab.export.speech import VARIANTS
 from assay_lab.train.speech_batches import Clips
 from assay_lab.train.speech_features import Job, plain_jobs
 
@@ -62,8 +62,8 @@ def _start(caches: list[Path], model: Path, gates: tuple[float, float]) -> None:
 def _score(job: Job) -> float:
     """The pooled logit of a recording, NaN where the product does not judge it."""
     x = _process["clips"].samples(*job)
-    logit = _process["scorer"](x.astype(np.float32) / 32768)
-    return logit if logit is not None and passes(x, *_process["gates"]) else float("nan")
+    logit: float | None = _process["scorer"](x.astype(np.float32) / 32768, *_process["gates"])
+    return float("nan") if logit is None else logit
 
 
 def measure(card: Card, clips: Clips, jobs: list[Job], logit: Floats) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def measure(card: Card, clips: Clips, jobs: list[Job], logit: Floats) -> dict[st
     def row(part: NDArray[np.bool_]) -> dict[str, Any]:
         y = fake[part].astype(int)
         sure = to_probability(to_llr(s[part], knots), y.mean())
-        real = [(s[part & ~fake & (page == p)]) for p in np.unique(page[part & ~fake])]
+        real = [s[part & ~fake & (page == p)] for p in np.unique(page[part & ~fake])]
         found: dict[str, Any] = {
             "pages": len(np.unique(page[part])), "pages_with_real": len(real),
             "systems": len(np.unique(system[part & fake])),
@@ -106,12 +106,10 @@ def measure(card: Card, clips: Clips, jobs: list[Job], logit: Floats) -> dict[st
 
     def against(part: NDArray[np.bool_]) -> dict[str, Any]:
         """Some fakes against all real recordings."""
-        y = np.r_[np.zeros(len(calm), int), np.ones(int(part.sum()), int)]
-        caught = rate_at(s[part], points["at_1pct"])
         return {
             "n": int(part.sum()),
-            "auc": auc(y, np.r_[calm, s[part]]),
-            "flagged_at_1pct": caught,
+            "auc": auc_between(calm, s[part]),
+            "flagged_at_1pct": rate_at(s[part], points["at_1pct"]),
         }
 
     return {
@@ -126,12 +124,9 @@ def measure(card: Card, clips: Clips, jobs: list[Job], logit: Floats) -> dict[st
             t: against(plain & fake & (system == t)) for t in np.unique(system[plain & fake])
         },
         "real_by_page": {
-            p: {
-                "n": int((plain & ~fake & (page == p)).sum()),
-                "flagged_at_1pct": rate_at(s[plain & ~fake & (page == p)], points["at_1pct"]),
-                "flagged_at_5pct": rate_at(s[plain & ~fake & (page == p)], points["at_5pct"]),
-            }
+            p: {"n": len(mine), **{f"flagged_{k}": rate_at(mine, v) for k, v in points.items()}}
             for p in np.unique(page[plain & ~fake])
+            if len(mine := s[plain & ~fake & (page == p)])
         },
     }
 

@@ -22,6 +22,7 @@ from assay_lab.data.mel import mel_filters
 from assay_lab.data.speech import RATE, SpeechCache, decode, trim
 
 BANDS, HOP, SIZE = 24, 320, 60  # of the picture: rows, samples a column; columns of a template
+LEAST = 512 + SIZE * HOP  # samples
 ALIKE = 0.9
 Floats = NDArray[np.float32]
 
@@ -37,7 +38,7 @@ def picture(x: Floats) -> Floats:
 
 def template(x: Floats) -> Floats | None:
     """The middle of a recording, [SIZE, BANDS] of mean 0 and deviation 1; None if it is shorter."""
-    if len(x) < 512 + SIZE * HOP:
+    if len(x) < LEAST:
         return None
     whole = picture(x)
     middle = whole[(len(whole) - SIZE) // 2 :][:SIZE]
@@ -46,14 +47,10 @@ def template(x: Floats) -> Floats | None:
 
 def likeness(templates: NDArray[np.float32], x: Floats) -> NDArray[np.float64]:
     """Highest correlation [n] of ``templates`` [n, SIZE, BANDS] with any stretch of a sound."""
-    if len(x) < 512 + SIZE * HOP:
+    if len(x) < LEAST:
         return np.zeros(len(templates))
-    whole = picture(x)
-    count = len(whole) - SIZE + 1
-    products = np.zeros((len(templates), count))
-    for k in range(SIZE):
-        products += templates[:, k] @ whole[k : k + count].T
-    stretches = np.lib.stride_tricks.sliding_window_view(whole, SIZE, axis=0)
+    stretches = np.lib.stride_tricks.sliding_window_view(picture(x), SIZE, axis=0)
+    products = np.tensordot(templates, stretches, ((1, 2), (2, 1)))
     return np.asarray((products / (SIZE * BANDS * (stretches.std((1, 2)) + 1e-6))).max(1))
 
 
@@ -66,8 +63,9 @@ def main() -> None:
     rows, found = [], []
     with open(args.test / "manifest.csv", newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            x = trim(decode((args.test / row["path"]).read_bytes())[0])
-            made = template(x) if row["label"] == "real" else None
+            if row["label"] != "real":
+                continue
+            made = template(trim(decode((args.test / row["path"]).read_bytes())[0]))
             if made is not None:
                 rows.append(row)
                 found.append(made)

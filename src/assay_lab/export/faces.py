@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from assay.models.prepare import square_crop
-from assay_lab.benchmark.metrics import auc, rate_at
+from assay_lab.benchmark.metrics import auc, auc_between, rate_at
 from assay_lab.data import corruptions
 from assay_lab.data.cache import Cache, Row
 from assay_lab.data.face_crops import Image, decode
@@ -203,10 +203,9 @@ def panels(scores: dict[str, dict[str, Floats]]) -> dict[str, float]:
     for how in CORRUPTED:
         real = np.concatenate(list(pick(scores, ":real", how).values()))
         for name, fake in pick(scores, ":fake", how).items():
-            found[f"{name}|{how}"] = round(auc(np.r_[real * 0, fake * 0 + 1], np.r_[real, fake]), 4)
-    own = np.r_[scores["dfdc:real"]["none"], scores["dfdc:fake"]["none"]]
-    reals = len(scores["dfdc:real"]["none"])
-    found["dfdc alone"] = round(auc(np.arange(len(own)) >= reals, own), 4)
+            found[f"{name}|{how}"] = round(auc_between(real, fake), 4)
+    own = scores["dfdc:real"]["none"], scores["dfdc:fake"]["none"]
+    found["dfdc alone"] = round(auc_between(*own), 4)
     return found
 
 
@@ -293,7 +292,7 @@ def main(argv: list[str] | None = None) -> None:
             "real": len(all_real),
             "fake": len(v),
             "corruption": "none",
-            "auc": auc(np.r_[all_real * 0, v * 0 + 1], np.r_[all_real, v]),
+            "auc": auc_between(all_real, v),
             "tpr_at_1fpr": rate_at(v, strict),
         }
         for k, v in clean_fake.items()

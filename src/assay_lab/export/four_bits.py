@@ -115,11 +115,10 @@ def both_ways(held: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.uint8]]:
     """Both ways to multiply by the matrices ``held`` beside a graph, as models to join to it."""
     from onnx import TensorProto
 
-    ways = (
-        ("whole", _in_whole_numbers, TensorProto.INT8),
-        ("floats", _in_floats, TensorProto.FLOAT),
-    )
-    return {name: _arithmetic(*way(), kind, held) for name, way, kind in ways}
+    return {
+        "whole": _arithmetic(*_in_whole_numbers(), TensorProto.INT8, held),
+        "floats": _arithmetic(*_in_floats(), TensorProto.FLOAT, held),
+    }
 
 
 def _in_whole_numbers() -> tuple[list[Step], dict[str, Any]]:

@@ -26,11 +26,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from assay.analyzers.audio.voice import SpeechWindows, windows_of_speech
 from assay.models.card import InputSpec
 from assay.models.golden import seeded_input
-from assay_lab.benchmark.metrics import auc, eer, rate_at, tpr_at_fpr
-from assay_lab.benchmark.speech import Scorer
+from assay_lab.benchmark.metrics import auc, auc_between, eer, rate_at, tpr_at_fpr
+from assay_lab.benchmark.speech import Scorer, judged
 from assay_lab.data.sound_corruptions import with_noise
 from assay_lab.data.speech import RATE
 from assay_lab.export import calibration as cal
@@ -137,19 +136,12 @@ def write_golden(model: Path, path: Path) -> None:
 
 
 class Validation:
-    """Logits [n] of the clips ``index`` [n], plain or through a codec (``variant`` [n], as in
-    :meth:`Clips.samples`), by networks that never met their sources."""
+    """What the training run kept of the sources on which nothing was chosen."""
 
-    def __init__(
-        self, clips: Clips, index: NDArray[np.int64], variant: NDArray[np.int64], logit: Floats
-    ) -> None:
-        self.clips, self.index, self.variant, self.logit = clips, index, variant, logit
-
-    @classmethod
-    def of_run(cls, run: Path, clips: Clips) -> Validation:
-        """What the training run kept of the sources on which nothing was chosen."""
+    def __init__(self, run: Path, clips: Clips) -> None:
+        self.clips = clips
         with np.load(run / "validation.npz") as kept:
-            return cls(clips, *(kept[k] for k in ("index", "variant", "logit")))
+            self.index, self.variant, self.logit = (kept[k] for k in ("index", "variant", "logit"))
 
     def judge(self, seconds: float, snr: float) -> int:
         """Leave out the clips that these gates refuse; how many they are."""
@@ -215,10 +207,7 @@ class Validation:
 
 def passes(x: NDArray[np.int16], seconds: float, snr: float) -> bool:
     """Whether the product judges 16 kHz samples with these gates."""
-    totals = SpeechWindows()
-    found = list(windows_of_speech([x.astype(np.float32) / 32768], totals))
-    quiet = totals.snr_db is not None and totals.snr_db < snr
-    return bool(found) and totals.speech_seconds >= seconds and not quiet
+    return bool(judged(x.astype(np.float32) / 32768, seconds, snr))
 
 
 def _arrays(lists: dict[str, list[float]]) -> dict[str, Floats]:
@@ -269,12 +258,11 @@ def write_network(run: Path, name: str, model: Path) -> None:
     print("parity", gap, "bytes", model.stat().st_size)
 
 
-def sections(check: Validation, source: str) -> dict[str, Any]:
+def sections(check: Validation) -> dict[str, Any]:
     """The sections ``calibration``, ``operating_points`` and ``metrics`` of the card.
 
-    ``source`` says where the scores come from; the names of the sources are added. The points
-    are sure over sources (decision 12), and above each one that is clearly beyond three times the
-    stated share (decision 10), plain and with what went through codecs.
+    The points are sure over sources (decision 12), and above each one that is clearly beyond three
+    times the stated share (decision 10), plain and with what went through codecs.
     """
     sets = [check.scores(v) for v in range(len(VARIANTS))]
     real, fake = sets[0]
@@ -311,8 +299,7 @@ def sections(check: Validation, source: str) -> dict[str, Any]:
         )  # fmt: skip
         print(name, len(s), "flagged", rate_at(s, strict), "highest", round(float(s.max()), 2))
     for key, s in fake.items():
-        y = np.arange(len(flat(real)) + len(s)) >= len(flat(real))
-        area = auc(y, np.r_[flat(real), s])
+        area = auc_between(flat(real), s)
         print(key, len(s), "auc", round(area, 3), "caught", round(rate_at(s, strict), 2))
     print("knots", knots, "strict", strict, "loose", loose, "caught", caught)
     return {
@@ -320,7 +307,10 @@ def sections(check: Validation, source: str) -> dict[str, Any]:
             "kind": "piecewise_linear", "score": knots[0], "llr": knots[1],
             "n_real": len(flat(real)), "n_fake": len(flat(fake)),
             "temper": temper,
-            "source": f"{source}: " + ", ".join(sorted({k.split("/")[0] for k in (*real, *fake)})),
+            "source": "scores by classifiers that never met the source nor the system, on sources "
+            "with which nothing was chosen, plain and through codecs, with enough speech for the "
+            "gates; the released classifier learned from all: "
+            + ", ".join(sorted({k.split("/")[0] for k in (*real, *fake)})),
             "applies_to": "a window's logit, or the trimmed mean of a recording's windows",
         },
         "operating_points": {
@@ -346,7 +336,7 @@ def main() -> None:
     clips = Clips(args.cache)
     write_network(args.run, "best", model)
     write_golden(model, args.out / "golden.json")
-    check = Validation.of_run(args.run, clips)
+    check = Validation(args.run, clips)
     with tempfile.TemporaryDirectory() as folder:
         # A classifier that never met the clips it is tried on.
         other = Path(folder) / "without.onnx"
@@ -355,12 +345,8 @@ def main() -> None:
         print("graph less kept scores, mean and deviation", check.difference(scorer, TRIED))
         seconds, snr, by_gate = check.gates(scorer, TRIED)
     print("refused by the gates", check.judge(seconds, snr))
-    found = sections(
-        check,
-        "scores by classifiers that never met the source nor the system, on sources with which "
-        "nothing was chosen, plain and through codecs, with enough speech for the gates; the "
-        "released classifier learned from all",
-    )
+    print("gates", seconds, snr, by_gate)
+    found = sections(check)
     card = {
         "model": {
             "name": "speech", "version": int(args.out.name.partition("-v")[2]),

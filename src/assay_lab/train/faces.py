@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from assay.models.prepare import face_square, square_crop
-from assay_lab.benchmark.metrics import auc, tpr_at_fpr
+from assay_lab.benchmark.metrics import auc, auc_between, tpr_at_fpr
 from assay_lab.data.cache import Cache, Row
 from assay_lab.data.face_crops import decode, find_faces
 from assay_lab.forge import self_blend as forge
@@ -167,8 +167,8 @@ def _forgeries(
             parts.append(centred(row, forge.part_blend(rgb, points, there, where, rng)[0], size))
     a, b, d = (scores(net, p, device) for p in (real, fake, parts))
     return {
-        "self_blend": round(auc(np.r_[a * 0, b * 0 + 1], np.r_[a, b]), 4),
-        "part_blend": round(auc(np.r_[a * 0, d * 0 + 1], np.r_[a, d]), 4),
+        "self_blend": round(auc_between(a, b), 4),
+        "part_blend": round(auc_between(a, d), 4),
     }
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from assay_lab.benchmark.metrics import auc, tpr_at_fpr
+from assay_lab.benchmark.metrics import auc, auc_between, tpr_at_fpr
 from assay_lab.data.cache import Cache
 from assay_lab.train.folds import CHOOSING, FOLDS, fold_of
 from assay_lab.train.image_features import VERSION, Stored, read
@@ -118,9 +118,9 @@ def by_source(fake: NDArray[np.bool_], source: Strings, scores: Floats) -> float
     """Mean over the generated sources of their AUC against all real pictures."""
     real = scores[~fake]
     areas = [
-        auc(np.r_[np.zeros(len(real)), np.ones(n)], np.r_[real, scores[fake & (source == s)]])
+        auc_between(real, mine)
         for s in np.unique(source[fake])
-        if (n := int((fake & (source == s)).sum())) >= 4
+        if len(mine := scores[fake & (source == s)]) >= 4
     ]
     return float(np.mean(areas))
 

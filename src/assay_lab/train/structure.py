@@ -37,7 +37,7 @@ from assay.analyzers.image.noise import NoiseLevel
 from assay.analyzers.image.spectrum import Spectrum
 from assay.findings import NotApplicable
 from assay.media import Image, Source
-from assay_lab.benchmark.metrics import auc, tpr_at_fpr
+from assay_lab.benchmark.metrics import auc_between, tpr_at_fpr
 from assay_lab.data.gitmirror import AbsentBlob, GitMirror
 from assay_lab.export.card import dumps
 from assay_lab.forge.local_edits import EDITS, Pixels, decode, edit, encode, prepared
@@ -256,13 +256,11 @@ def _runs(
 def auc_interval(real: NDArray[np.float64], fake: NDArray[np.float64]) -> tuple[float, ...]:
     """AUC with the 2.5 and 97.5 % points of 200 bootstrap draws of pictures."""
     rng = np.random.default_rng(0)
-
-    def one(r: NDArray[np.float64], f: NDArray[np.float64]) -> float:
-        return auc(np.r_[np.zeros(len(r)), np.ones(len(f))], np.r_[r, f])
-
-    draws = [one(rng.choice(real, len(real)), rng.choice(fake, len(fake))) for _ in range(200)]
+    draws = [
+        auc_between(rng.choice(real, len(real)), rng.choice(fake, len(fake))) for _ in range(200)
+    ]
     low, high = np.percentile(draws, [2.5, 97.5])
-    return one(real, fake), float(low), float(high)
+    return auc_between(real, fake), float(low), float(high)
 
 
 def values(items: Sequence[Item], name: str, start: str) -> NDArray[np.float64]:
