@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +29,25 @@ from assay.storage import accounts
 
 _numbers = itertools.count(1)
 PASSWORD = "correct horse battery staple"
+
+
+def free_port() -> int:
+    """A port of loopback on which nobody listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def serve(folder: Path, port: int, workers: int, **streams: Any) -> subprocess.Popen[Any]:
+    """``assay serve`` with its data in ``folder``; ``streams`` and the like go to Popen."""
+    # A full disk is a reason not to be ready, and not what any test of it is about.
+    own = {"ASSAY_DATA_DIR": str(folder), "ASSAY_MIN_FREE_BYTES": "0"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "assay", "serve", "--port", str(port), "--workers", str(workers)],
+        env={**os.environ, **own},
+        **{"stdout": subprocess.DEVNULL, **streams},
+    )
 
 
 class House:

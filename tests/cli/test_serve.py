@@ -5,28 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 
-def test_it_starts_says_where_and_stops_in_order(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    # A full disk is a reason not to be ready, and not what this test is about.
-    own = {"ASSAY_DATA_DIR": str(tmp_path / "data"), "ASSAY_MIN_FREE_BYTES": "0"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "assay", "serve", "--port", str(port), "--workers", "1"],
-        env={**os.environ, **own},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def test_it_starts_says_where_and_stops_in_order(houses: Any, tmp_path: Path) -> None:
+    port = houses.free_port()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = houses.serve(tmp_path / "data", port, 1, **pipes)
     url = f"http://127.0.0.1:{port}"
     try:
         ready = _wait(f"{url}/readyz")

@@ -5,10 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -148,19 +145,10 @@ def test_the_log_of_a_real_server_names_nobody(
 ) -> None:
     """From upload to report and failure, with a telling file name, address and account."""
     house = houses.House(tmp_path / "house", workers=0)
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = houses.free_port()
     log = tmp_path / "log"
     with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "assay", "serve", "--port", str(port), "--workers", "1"],
-            env={**os.environ, "ASSAY_DATA_DIR": str(house.folder), "ASSAY_MIN_FREE_BYTES": "0"},
-            stdout=subprocess.DEVNULL,
-            stderr=file,
-        )
+        process = houses.serve(house.folder, port, 1, stderr=file)
     secret = tmp_path / "Ann Example at the clinic.txt"
     secret.write_text("no media at all")
     try:

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,16 +193,10 @@ def test_a_broken_connection_keeps_what_arrived(house: Any) -> None:
 def test_kill_9_loses_no_more_than_the_last_piece(houses: Any, tmp_path: Path) -> None:
     house = houses.House(tmp_path / "house", workers=0)
     data = os.urandom(20 * _MIB)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = houses.free_port()
 
     def serve() -> subprocess.Popen[bytes]:
-        settings = {"ASSAY_DATA_DIR": str(house.folder), "ASSAY_MIN_FREE_BYTES": "0"}
-        command = [sys.executable, "-m", "assay", "serve", "--port", str(port), "--workers", "0"]
-        process = subprocess.Popen(
-            command, env={**os.environ, **settings}, stdout=subprocess.DEVNULL
-        )
+        process: subprocess.Popen[bytes] = houses.serve(house.folder, port, 0)
         for _ in range(600):
             try:
                 socket.create_connection(("127.0.0.1", port)).close()
