@@ -43,27 +43,6 @@ def caches(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "a", tmp_path / "b"
 
 
-def test_a_context_block_is_torch_s_transformer_layer() -> None:
-    torch.manual_seed(0)
-    theirs = torch.nn.TransformerEncoderLayer(q.WIDTH, q.HEADS, 2 * q.WIDTH, batch_first=True)
-    theirs.eval()
-    ours = q.ContextBlock()
-    pairs = {
-        "qkv": (theirs.self_attn.in_proj_weight, theirs.self_attn.in_proj_bias),
-        "proj": (theirs.self_attn.out_proj.weight, theirs.self_attn.out_proj.bias),
-        "up": (theirs.linear1.weight, theirs.linear1.bias),
-        "down": (theirs.linear2.weight, theirs.linear2.bias),
-        "norm_a": (theirs.norm1.weight, theirs.norm1.bias),
-        "norm_b": (theirs.norm2.weight, theirs.norm2.bias),
-    }
-    x = torch.randn(2, 31, q.WIDTH)
-    with torch.no_grad():
-        for name, (weight, bias) in pairs.items():
-            getattr(ours, name).weight.copy_(weight)
-            getattr(ours, name).bias.copy_(bias)
-        assert torch.allclose(ours(x), theirs(x), atol=1e-5)
-
-
 def test_moments_tell_slow_change_from_fast() -> None:
     t = torch.arange(200.0)
     slow, fast = torch.sin(t / 20), torch.sin(t * 2)
@@ -74,6 +53,68 @@ def test_moments_tell_slow_change_from_fast() -> None:
     assert np.allclose(found[0, 1], x.std(1), atol=1e-4)
     assert np.allclose(found[0, 2], np.sqrt(np.square(np.diff(x)).mean(1)), atol=1e-4)
     assert found[0, 2, 1] > 10 * found[0, 2, 0]
+
+
+def test_the_kernels_are_a_fourier_transform() -> None:
+    x = np.random.default_rng(3).standard_normal(400)
+    n = np.arange(400)
+    theirs = np.fft.rfft(x * (0.5 - 0.5 * np.cos(2 * np.pi * n / 400)))
+    ours = q.fourier(400).double().numpy()[:, 0] @ x
+    assert np.allclose(ours, np.concatenate([theirs.real, theirs.imag]), atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_exported_front_ends_are_nearly_the_exact_ones(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    from assay_lab.export import speech_fronts
+    from assay_lab.export.onnx_graph import run_onnx, write_onnx
+
+    torch.manual_seed(4)
+    fronts = net.Fronts().eval()
+    for layer in fronts.quality.layers:  # so that sound comes through random weights
+        torch.nn.init.kaiming_normal_(layer.weight, 0.1)
+    x = np.stack([sound(4.0, s) for s in range(6)])
+    exact, whole = tmp_path / "exact.onnx", tmp_path / "whole.onnx"
+    write_onnx(fronts, torch.from_numpy(x[:1]), exact, ("features",))
+    speech_fronts.quantize(exact, x[:4], whole)
+    a, b = run_onnx(exact, x)[0], run_onnx(whole, x)[0]
+    with torch.no_grad():
+        assert np.allclose(a, fronts(torch.from_numpy(x)).numpy(), atol=1e-3)
+    floats = 3 * 3 * 512  # features of Whisper, which stays in floats
+
+    def off(one: np.ndarray, other: np.ndarray) -> float:
+        off = (one - other)[..., :-floats] / (a.std(0)[:-floats] + 0.02)
+        return float(np.sqrt(np.square(off).mean()))
+
+    assert 0 < off(b, a) < 0.3
+    assert np.allclose(a[:, -floats:], b[:, -floats:], atol=1e-3)
+    # No range depends on what else is in the batch.
+    assert off(run_onnx(whole, x[2:3])[0][0], b[2]) < 0.1 * off(b, a)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_network_is_its_front_ends_and_a_classifier(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    from assay_lab.export import speech as export
+    from assay_lab.export.onnx_graph import run_onnx, sha256, write_onnx
+
+    class Few(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.reshape(-1, 40, 1600).abs().amax(2)
+
+    torch.manual_seed(5)
+    fronts, model = tmp_path / "fronts.onnx", tmp_path / "model.onnx"
+    write_onnx(Few(), torch.zeros(1, 64_000), fronts, ("features",))
+    judge = net.Classifier(40, 32)
+    torch.save(judge.state_dict(), tmp_path / "best.pt")
+    (tmp_path / "fronts.txt").write_text(sha256(fronts))
+    export.write_network(tmp_path, "best", fronts, model)
+    x = np.stack([sound(4.0, s) for s in range(3)])
+    expected = export.load(tmp_path, "best")(torch.from_numpy(run_onnx(fronts, x)[0]))
+    assert np.allclose(run_onnx(model, x)[0], expected.detach().numpy(), atol=1e-5)
+    (tmp_path / "fronts.txt").write_text("0")
+    with pytest.raises(ValueError, match="other front ends"):
+        export.write_network(tmp_path, "best", fronts, model)
 
 
 def test_the_front_ends_hear_what_they_say() -> None:
@@ -135,11 +176,12 @@ def test_plain_windows_are_few_of_many_sources(
     assert {kind for _, kind in jobs} == {0, 1, 2}
 
 
-def run_of(folder: Path, caches: list[Path], seed: int) -> np.ndarray:
+def run_of(folder: Path, caches: list[Path], seed: int, fronts: bytes = b"1") -> np.ndarray:
     """Write features of a made-up kind, in which fakes stand out; returns them."""
     clips = batches.Clips(caches)
     folder.mkdir()
-    features.claim(folder, clips)
+    (folder / "fronts.onnx").write_bytes(fronts)
+    features.claim(folder, clips, folder / "fronts.onnx")
     rng = np.random.default_rng(seed)
     kept = []
     for kind, variant in (("plain", 0), ("drawn", 3)):
@@ -159,7 +201,8 @@ def test_features_of_several_runs_belong_to_their_clips(
     run_of(tmp_path / "one", [caches[0]], 1)
     x = run_of(tmp_path / "two", [caches[1]], 2)
     clips = batches.Clips(list(caches))
-    found = head.load([tmp_path / "one", tmp_path / "two"], clips)
+    found, fronts = head.load([tmp_path / "one", tmp_path / "two"], clips)
+    assert len(fronts) == 64
     assert len(found.y) == 48
     assert (clips.fake[found.index] == (found.y > 0.5)).all()
     assert {clips.rows[i]["source"] for i in found.index[:24]} == {"a"}
@@ -167,14 +210,24 @@ def test_features_of_several_runs_belong_to_their_clips(
     assert np.array_equal(found.x[24:], x)
     # The order of the caches does not matter, their being there does.
     turned = batches.Clips([caches[1], caches[0]])
-    again = head.load([tmp_path / "one"], turned)
+    again, _ = head.load([tmp_path / "one"], turned)
     assert [turned.rows[i]["path"] for i in again.index] == [
         clips.rows[i]["path"] for i in found.index[:24]
     ]
     with pytest.raises(ValueError, match="not given"):
         head.load([tmp_path / "two"], batches.Clips([caches[0]]))
     with pytest.raises(ValueError, match="other caches"):
-        features.claim(tmp_path / "two", clips)
+        features.claim(tmp_path / "two", clips, tmp_path / "two" / "fronts.onnx")
+    run_of(tmp_path / "three", [caches[1]], 2, b"2")
+    with pytest.raises(ValueError, match="or front ends"):
+        features.claim(tmp_path / "two", clips, tmp_path / "three" / "fronts.onnx")
+    with pytest.raises(ValueError, match="different front ends"):
+        head.load([tmp_path / "one", tmp_path / "three"], clips)
+    # What is doubted after the features were computed does not count.
+    clips.doubtful[found.index[0]] = True
+    fewer, _ = head.load([tmp_path / "one", tmp_path / "two"], clips)
+    assert found.index[0] not in fewer.index
+    assert len(fewer.y) == 46
 
 
 def test_systems_weigh_alike_in_the_fit() -> None:
@@ -224,20 +277,27 @@ def test_sources_are_judged_by_classifiers_that_never_met_them(
     assert head._without(FOLDS, 1)[1].size == 0
 
 
-def test_calibration_counts_what_the_product_judges() -> None:
+def test_calibration_counts_what_the_product_judges(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     import soundfile
 
-    from assay_lab.export.speech import passes
+    from assay_lab.export.speech import Validation
 
     path = Path(__file__).parents[1] / "media" / "samples" / "speech.flac"
     x, rate = soundfile.read(path, dtype="int16")
     assert rate == RATE
     x = x if x.ndim == 1 else x[:, 0]
-    assert passes(x, 1.0, 10.0)
-    assert not passes(x, 600.0, 10.0)
-    assert not passes(x[: RATE // 4], 1.0, 10.0)
-    assert not passes(np.zeros(3 * RATE, np.int16), 1.0, 10.0)
+    sounds = [x, x[: RATE // 4], np.zeros(3 * RATE, np.int16)]
+    clips = SimpleNamespace(samples=lambda i, _: sounds[i])
+    index = np.arange(3)
+    np.savez(tmp_path / "validation.npz", index=index, variant=0 * index, logit=index / 1.0)
+    check = Validation(tmp_path, clips)
+    assert check.judge(600.0, 99.0) == 0  # nothing is known of them yet
+    check.listen(2)
+    assert check.judge(1.0, 10.0) == 2
+    assert check.index.tolist() == [0]
+    assert check.logit.tolist() == [0.0]
+    assert check.judge(600.0, 10.0) == 1
 
 
 def test_pages_that_were_learned_from_are_no_new_pages(

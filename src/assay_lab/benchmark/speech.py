@@ -1,7 +1,7 @@
 """Measure a speech model on the test pack, the way the product scores a recording.
 
     python -m assay_lab.benchmark.speech --pack DIR/speech --cache PAGES \
-        --model src/assay/models/zoo/speech-v6 --out benchmarks/speech-v6.json --card
+        --model src/assay/models/zoo/speech-v7 --out benchmarks/speech-v7.json --card
 
 ``DIR/speech/test`` is only measured here; nothing is chosen with it. The nuisance baseline (see
 :func:`describe`) is fitted on ``DIR/speech/train``: what loudness, bandwidth, silence and
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from assay.analyzers.audio.synthetic import pool
 from assay.analyzers.audio.voice import SpeechWindows, windows_of_speech
 from assay.models.card import read_card
+from assay.models.runtime import open_network
 from assay_lab.benchmark.logistic import decision, fit_logistic
 from assay_lab.benchmark.metrics import auc, eer, rate_at, summary
 from assay_lab.data.sound_corruptions import (
@@ -76,13 +77,7 @@ class Scorer:
     """A network file run as the product runs it: voice activity, windows, pooled logit."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        self.session = open_network(path, threads)
 
     def logits(self, windows: NDArray[np.float32]) -> Floats:
         """Logits [n] of windows [n, 64000]."""
@@ -100,12 +95,18 @@ class Scorer:
         return pool([float(v) for v in self.logits(np.stack(found).astype(np.float32))])
 
 
-def judged(x: Sound, seconds: float = 0.25, snr: float = -np.inf) -> list[Sound]:
-    """Windows of 16 kHz samples that the product judges, none where these gates refuse it."""
+def heard(x: Sound) -> tuple[list[Sound], float, float]:
+    """Windows of speech in 16 kHz samples, seconds of speech, and its SNR in dB (infinite where it
+    is not known)."""
     totals = SpeechWindows()
     found = [w.samples for w in windows_of_speech([x], totals)]
-    quiet = totals.snr_db is not None and totals.snr_db < snr
-    return [] if totals.speech_seconds < seconds or quiet else found
+    return found, totals.speech_seconds, np.inf if totals.snr_db is None else totals.snr_db
+
+
+def judged(x: Sound, seconds: float = 0.25, snr: float = -np.inf) -> list[Sound]:
+    """Windows of 16 kHz samples that the product judges, none where these gates refuse it."""
+    found, spoken, above = heard(x)
+    return [] if spoken < seconds or above < snr else found
 
 
 def load(folder: Path) -> list[Clip]:

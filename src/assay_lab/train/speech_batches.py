@@ -28,7 +28,8 @@ Drawn = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 
 
 def doubtful(rows: list[dict[str, str]]) -> NDArray[np.bool_]:
-    """Which clips called real are not, or stand in the open test: ``speech_left_out.tsv``."""
+    """Which clips are not what their page calls them, or stand in the open test:
+    ``speech_left_out.tsv``."""
     with open(LEFT_OUT, newline="", encoding="utf-8") as file:
         rules = [
             (r["repository"], re.compile(r["pattern"]))
@@ -36,8 +37,7 @@ def doubtful(rows: list[dict[str, str]]) -> NDArray[np.bool_]:
         ]
     return np.array(
         [
-            row["label"] == "real"
-            and any(row["repository"] == name and p.search(row["path"]) for name, p in rules)
+            any(row["repository"] == name and p.search(row["path"]) for name, p in rules)
             for row in rows
         ],
         bool,
@@ -223,7 +223,6 @@ def start(clips: Clips, noise: Path | None, batch: int, seed: int) -> None:
 def prepare(step: int) -> Drawn:
     """Batch number ``step``: samples, labels and clips; a function of seed and step."""
     rng = np.random.default_rng([_loader["seed"], step])
-    length = int(rng.choice([40_000, 48_000, 64_000], p=(0.55, 0.25, 0.2)))
-    x, y, index = make_batch(_loader["clips"], _loader["sampler"], _loader["batch"], length, rng)
+    x, y, index = make_batch(_loader["clips"], _loader["sampler"], _loader["batch"], WINDOW, rng)
     x = disturb(x, _loader["noise"], rng)
     return x.numpy(), y.numpy(), index

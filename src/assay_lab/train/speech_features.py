@@ -1,12 +1,14 @@
 """Frozen features of windows of speech, for :mod:`assay_lab.train.speech_head`.
 
-    python -m assay_lab.train.speech_features --cache PAGES --cache MORE \
-        --distillmos distill_mos_v7.pt --whisper model.bin --workers 2 --out RUN
+    python -m assay_lab.train.speech_features --cache PAGES --cache MORE --fronts fronts.onnx \
+        --workers 2 --out RUN
+
+``fronts.onnx`` is what :mod:`assay_lab.export.speech_fronts` wrote.
 
 Two kinds of windows. ``plain``: the first four seconds of clips of every source and system, as the
 product hears them, some through a codec; they are for training and, where the source is left out,
 for validation. ``drawn``: batches of :mod:`assay_lab.train.speech_batches`, through rooms, noise
-and codecs, 2.5 s, for training alone. What is computed is a function of the caches and the seed;
+and codecs, for training alone. What is computed is a function of the caches and the seed;
 ``RUN`` keeps it, so a stopped run goes on.
 """
 
@@ -23,14 +25,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from assay_lab.export.onnx_graph import run_onnx, write_onnx
+from assay_lab.export.onnx_graph import run_onnx, sha256
 from assay_lab.train.speech_batches import WINDOW, Clips, prepare, start, window
-from assay_lab.train.speech_net import load_fronts
 
-LENGTH = 40_000  # samples of the drawn windows
 CHUNK = 16
 DRAWN = 3  # the kind of drawn windows; those below are as the product hears them
-PER_SOURCE, PER_SYSTEM = 30, 4  # plain clips, at most
+PER_SOURCE, PER_SYSTEM = 40, 6  # plain clips, at most
 Job = tuple[int, int]
 
 _process: dict[str, Any] = {}
@@ -54,26 +54,22 @@ def plain_jobs(clips: Clips, seed: int = 1) -> list[Job]:
     return [jobs[k] for k in rng.permutation(len(jobs))]
 
 
-def claim(folder: Path, clips: Clips) -> None:
-    """Write down which caches the run in ``folder`` is of.
+def claim(folder: Path, clips: Clips, fronts: Path) -> None:
+    """Write down of which caches, and by which front ends, the features in ``folder`` are.
 
-    Raises ValueError when it is of others.
+    Raises ValueError when they are of others.
     """
     path = folder / "caches.json"
+    claimed = {"caches": clips.digests, "fronts": sha256(fronts)}
     if not path.exists():
-        path.write_text(json.dumps(clips.digests), encoding="utf-8")
-    elif json.loads(path.read_text(encoding="utf-8")) != clips.digests:
-        raise ValueError(f"{folder} holds features of other caches")
+        path.write_text(json.dumps(claimed), encoding="utf-8")
+    elif json.loads(path.read_text(encoding="utf-8")) != claimed:
+        raise ValueError(f"{folder} holds features of other caches or front ends")
 
 
 def file_of(folder: Path, kind: str, number: int) -> Path:
     """Where features of a kind, ``plain`` or ``drawn``, stand."""
     return folder / kind / f"{number:06d}.npz"
-
-
-def graph(folder: Path, length: int) -> Path:
-    """Where the network file for windows of ``length`` samples stands."""
-    return folder / f"features_{length}.onnx"
 
 
 def _start(args: argparse.Namespace) -> None:
@@ -88,13 +84,12 @@ def _save(path: Path, **arrays: NDArray[Any]) -> None:
     part.rename(path)
 
 
-def _features(folder: Path, x: NDArray[np.float32]) -> NDArray[np.float16]:
-    path = graph(folder, x.shape[1])
-    half = [run_onnx(path, x[i : i + 4])[0].astype(np.float16) for i in range(0, len(x), 4)]
+def _features(fronts: Path, x: NDArray[np.float32]) -> NDArray[np.float16]:
+    half = [run_onnx(fronts, x[i : i + 4])[0].astype(np.float16) for i in range(0, len(x), 4)]
     return np.concatenate(half)
 
 
-def _compute(folder: Path, kind: str, number: int, jobs: list[Job]) -> None:
+def _compute(fronts: Path, folder: Path, kind: str, number: int, jobs: list[Job]) -> None:
     """One file of features: of the plain ``jobs``, or of the drawn batch ``number``."""
     if kind == "plain":
         clips: Clips = _process["clips"]
@@ -103,17 +98,16 @@ def _compute(folder: Path, kind: str, number: int, jobs: list[Job]) -> None:
         y = clips.fake[index].astype(np.float32)
     else:
         x, y, index = prepare(number)
-        x, variant = np.ascontiguousarray(x[:, :LENGTH]), np.full(len(y), DRAWN)
-    _save(file_of(folder, kind, number), x=_features(folder, x), y=y, index=index, variant=variant)
+        variant = np.full(len(y), DRAWN)
+    _save(file_of(folder, kind, number), x=_features(fronts, x), y=y, index=index, variant=variant)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Features of windows of speech.")
     parser.add_argument("--cache", type=Path, action="append", required=True)
-    parser.add_argument("--distillmos", type=Path, required=True)
-    parser.add_argument("--whisper", type=Path, required=True)
+    parser.add_argument("--fronts", type=Path, required=True)
     parser.add_argument("--noise", type=Path, help="int16 samples at 16 kHz, .npy")
-    parser.add_argument("--batches", type=int, default=940, help="of drawn windows")
+    parser.add_argument("--batches", type=int, default=900, help="of drawn windows")
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--seed", type=int, default=77)
     parser.add_argument("--workers", type=int, default=1)
@@ -122,11 +116,8 @@ def main() -> None:
     torch.set_num_threads(1)
     for name in ("plain", "drawn"):
         (args.out / name).mkdir(parents=True, exist_ok=True)
-    net = load_fronts(args.distillmos, args.whisper)
-    for length in (LENGTH, WINDOW):
-        write_onnx(net, 0.1 * torch.randn(1, length), graph(args.out, length), ("features",))
     clips = Clips(args.cache)
-    claim(args.out, clips)
+    claim(args.out, clips, args.fronts)
     jobs = plain_jobs(clips)
     chunks = [jobs[k : k + CHUNK] for k in range(0, len(jobs), CHUNK)]
     # Both kinds grow alike, so that a run that is stopped has a fair share of each.
@@ -139,7 +130,7 @@ def main() -> None:
         for _, kind, number, part in todo:
             if time.monotonic() - began > 60 * args.minutes:
                 break
-            running.add(pool.submit(_compute, args.out, kind, number, part))
+            running.add(pool.submit(_compute, args.fronts, args.out, kind, number, part))
             if len(running) < 2 * args.workers:
                 continue
             finished, running = wait(running, return_when=FIRST_COMPLETED)

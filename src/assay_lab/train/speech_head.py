@@ -1,14 +1,14 @@
 """Train the classifier of the speech model on frozen features.
 
-    python -m assay_lab.train.speech_head --cache PAGES --cache MORE --run FEATURES \
-        --distillmos distill_mos_v7.pt --whisper model.bin --out RUN
+    python -m assay_lab.train.speech_head --cache PAGES --cache MORE --run FEATURES --out RUN
 
 ``--run`` names what :mod:`assay_lab.train.speech_features` computed, of one or several of the
-caches. The sources fall into folds (:mod:`assay_lab.train.folds`). For each fold a classifier is
-trained without it, and scores it: these scores of sources that a classifier never met, and of
-synthetic systems that none of its sources has, are all that the calibration sees
-(:mod:`assay_lab.export.speech`). Settings were chosen on the folds of ``CHOOSING``; the others
-calibrate. The classifier that is released learned from all sources.
+caches. Clips that were found to be doubtful since then do not count. The sources fall into folds
+(:mod:`assay_lab.train.folds`). For each fold a classifier is trained without it, and scores it:
+these scores of sources that a classifier never met, and of synthetic systems that none of its
+sources has, are all that the calibration sees (:mod:`assay_lab.export.speech`). Settings were
+chosen on the folds of ``CHOOSING``; the others calibrate. The classifier that is released learned
+from all sources.
 
 In training both classes weigh alike, and all synthetic systems, whatever the number of their
 clips.
@@ -32,7 +32,7 @@ from assay_lab.benchmark.metrics import auc, eer, tpr_at_fpr
 from assay_lab.train.folds import CHOOSING, FOLDS, fold_of
 from assay_lab.train.speech_batches import Clips
 from assay_lab.train.speech_features import DRAWN
-from assay_lab.train.speech_net import Classifier, load_fronts
+from assay_lab.train.speech_net import Classifier
 
 STEPS, BATCH, RATE, DECAY = 3000, 256, 7e-4, 0.5
 DROPPED = 0.3  # of the features, in training
@@ -52,16 +52,20 @@ class Windows(NamedTuple):
 _process: dict[str, Any] = {}
 
 
-def load(runs: list[Path], clips: Clips) -> Windows:
-    """What all runs computed, with the numbers that the clips have in ``clips``.
+def load(runs: list[Path], clips: Clips) -> tuple[Windows, str]:
+    """What all runs computed, with the numbers that the clips have in ``clips``, and the digest of
+    the front ends that computed it.
 
-    Raises ValueError where a run is of a cache that is not among them.
+    Raises ValueError where a run is of a cache that is not among them, or of other front ends.
     """
     first = np.cumsum([0, *(len(c) for c in clips.caches)])
     parts: list[tuple[NDArray[Any], ...]] = []
+    fronts: set[str] = set()
     for run in runs:
+        claimed = json.loads((run / "caches.json").read_text(encoding="utf-8"))
+        fronts.add(claimed["fronts"])
         ranges: list[NDArray[np.int64]] = []
-        for digest in json.loads((run / "caches.json").read_text(encoding="utf-8")):
+        for digest in claimed["caches"]:
             if digest not in clips.digests:
                 raise ValueError(f"{run} has features of a cache that is not given")
             k = clips.digests.index(digest)
@@ -69,8 +73,12 @@ def load(runs: list[Path], clips: Clips) -> Windows:
         number = np.concatenate(ranges)
         for path in sorted(run.glob("plain/??????.npz")) + sorted(run.glob("drawn/??????.npz")):
             with np.load(path) as part:
-                parts.append((part["x"], part["y"], number[part["index"]], part["variant"]))
-    return Windows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+                index = number[part["index"]]
+                kept = ~clips.doubtful[index]
+                parts.append((part["x"][kept], part["y"][kept], index[kept], part["variant"][kept]))
+    if len(fronts) > 1:
+        raise ValueError("the runs are of different front ends")
+    return Windows(*(np.concatenate(column) for column in zip(*parts, strict=True))), fronts.pop()
 
 
 def balance(y: Floats32, systems: NDArray[np.str_]) -> NDArray[np.float64]:
@@ -101,8 +109,9 @@ def fit(windows: Windows, rows: NDArray[np.int64], weight: NDArray[np.float64], 
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     net = Classifier(windows.x.shape[1])
-    net.mean.copy_(torch.from_numpy(scale[0]))
-    net.deviation.copy_(torch.from_numpy(scale[1]))
+    # in 16 bits, as they are stored
+    net.mean.copy_(torch.from_numpy(scale[0]).half())
+    net.deviation.copy_(torch.from_numpy(scale[1]).half())
     optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     for _ in range(steps):
@@ -163,8 +172,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the classifier of the speech model.")
     parser.add_argument("--cache", type=Path, action="append", required=True)
     parser.add_argument("--run", type=Path, action="append", required=True)
-    parser.add_argument("--distillmos", type=Path, required=True)
-    parser.add_argument("--whisper", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
@@ -172,7 +179,7 @@ def main() -> None:
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     clips = Clips(args.cache)
-    windows = load(args.run, clips)
+    windows, fronts = load(args.run, clips)
     source = np.array([clips.rows[i]["source"] for i in windows.index])
     system = np.array([clips.rows[i]["system"] for i in windows.index])
     fold = fold_of(source)
@@ -194,8 +201,7 @@ def main() -> None:
     keep = unseen & ~choosing
     np.savez(args.out / "validation.npz", index=windows.index[keep],
              variant=windows.variant[keep], logit=score[keep])  # fmt: skip
-    fronts = load_fronts(args.distillmos, args.whisper)
-    torch.save(fronts.state_dict(), args.out / "fronts.pt")
+    (args.out / "fronts.txt").write_text(fronts, encoding="utf-8")
     for k, (state, *_) in enumerate(made):
         torch.save(state, args.out / f"{'best' if k == FOLDS else f'without_{k}'}.pt")
 

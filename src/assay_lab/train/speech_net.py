@@ -2,12 +2,13 @@
 
 What Distill-MOS (:mod:`assay_lab.train.quality_net`) and Whisper
 (:mod:`assay_lab.train.whisper_net`) hear in a window goes, each feature with mean 0 and deviation
-1, through one hidden layer. Weights are rounded before anything is learned from them, so that
-the classifier knows the numbers that are served.
+1, through one hidden layer. The front ends are rounded before anything is learned from them
+(:mod:`assay_lab.export.speech_fronts`), so that the classifier knows the numbers that are served.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,24 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from assay_lab.train.quality_net import (
-    BANDS,
-    CHANNELS,
-    CONTEXT,
-    FIRST,
-    LAYERS,
-    MOMENTS,
-    WIDTH,
-    QualityNet,
-)
+from assay_lab.train.quality_net import BANDS, CHANNELS, FIRST, LAYERS, MOMENTS, QualityNet
 from assay_lab.train.whisper_net import BLOCKS, SIZE, WhisperNet
 
-HIDDEN = 32
-FEATURES = MOMENTS * (
-    sum(BANDS * CHANNELS[i + 1] for i in range(FIRST, LAYERS))
-    + (CONTEXT + 1) * WIDTH
-    + BLOCKS * SIZE
-)
+HIDDEN = 64
+FEATURES = MOMENTS * (sum(BANDS * CHANNELS[i + 1] for i in range(FIRST, LAYERS)) + BLOCKS * SIZE)
 
 
 class Fronts(nn.Module):
@@ -69,33 +57,22 @@ class Classifier(nn.Module):
         return out
 
 
-class SpeechNet(nn.Module):
-    """16 kHz samples [N, L] to a logit [N]."""
-
-    def __init__(self, fronts: Fronts, classifier: Classifier) -> None:
-        super().__init__()
-        self.fronts, self.classifier = fronts, classifier
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.classifier(self.fronts(x))
-        return out
-
-
 def load_fronts(distillmos: Path, whisper: Path) -> Fronts:
-    """The front ends with the weights of others, rounded: matrices of transformer blocks to 8 bit,
-    the rest to 16."""
+    """The front ends with the weights of others, rounded: those of Whisper to 8 bit, its vectors
+    and the others to 16."""
     fronts = Fronts()
     fronts.quality.load_distillmos(distillmos)
     fronts.listener.load_whisper(whisper)
     with torch.no_grad():
         for name, p in fronts.named_parameters():
-            eight = ".blocks." in name and p.ndim == 2
+            eight = p.ndim > 1 and re.search(r"blocks|listener\.conv", name)
             p.copy_(to_8_bit(p) if eight else p.half().float())
     return fronts.eval()
 
 
 def to_8_bit(weight: Tensor) -> Tensor:
     """Each row as whole numbers up to 127 times a step of 11 bits, so that products are exact."""
-    mantissa, exponent = np.frexp(weight.abs().amax(1).clamp_min(1e-6).numpy() / 127)
+    rows = weight.flatten(1)
+    mantissa, exponent = np.frexp(rows.abs().amax(1).clamp_min(1e-6).numpy() / 127)
     step = torch.from_numpy(np.ldexp(np.ceil(mantissa * 2048) / 2048, exponent))[:, None].float()
-    return (weight / step).round().clamp(-127, 127) * step
+    return ((rows / step).round().clamp(-127, 127) * step).reshape(weight.shape)

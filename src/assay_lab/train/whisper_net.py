@@ -1,9 +1,9 @@
 """A front end of the speech model: the first blocks of the Whisper encoder, frozen.
 
-The convolutional stem and the first blocks of Whisper tiny.en (Radford et al. 2022, weights
-MIT) hear four seconds of speech as a log-mel picture; what :func:`moments` says of the blocks'
-outputs feeds the classifier of :mod:`assay_lab.train.speech_net`. The Fourier transform is a
-fixed convolution, so that the exported graph needs nothing but samples.
+The convolutional stem and the first blocks of Whisper base (Radford et al. 2022, weights MIT)
+hear four seconds of speech as a log-mel picture; what :func:`moments` says of the blocks' outputs
+feeds the classifier of :mod:`assay_lab.train.speech_net`. The Fourier transform is a fixed
+convolution, so that the exported graph needs nothing but samples.
 """
 
 from __future__ import annotations
@@ -17,28 +17,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from assay_lab.data.mel import mel_filters
-from assay_lab.train.quality_net import moments
+from assay_lab.train.quality_net import fourier, moments
 
-BLOCKS, SIZE = 3, 384
+BLOCKS, SIZE, HEADS = 3, 512, 8
 
 
 class Spectrum(nn.Module):
     """Power spectrum by convolution: [N, L] to [N, n_fft // 2 (+ 1), frames]; centred frames."""
 
-    kernel: Tensor
-
     def __init__(self, n_fft: int, hop: int) -> None:
         super().__init__()
         self.n_fft, self.hop, self.bins = n_fft, hop, n_fft // 2 + 1
-        n = np.arange(n_fft)
-        window = 0.5 - 0.5 * np.cos(2 * np.pi * n / n_fft)
-        angle = 2 * np.pi * np.outer(np.arange(self.bins), n) / n_fft
-        kernel = np.concatenate([np.cos(angle) * window, -np.sin(angle) * window])
-        self.register_buffer("kernel", torch.from_numpy(kernel[:, None].astype(np.float32)), False)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.pad(x[:, None], (self.n_fft // 2, self.n_fft // 2), mode="reflect")[:, 0]
-        both = F.conv1d(x[:, None], self.kernel, stride=self.hop)
+        both = F.conv1d(x[:, None], fourier(self.n_fft), stride=self.hop)
         power = both[:, : self.bins].square() + both[:, self.bins :].square()
         return power[:, :, : power.shape[2] - 1]  # the last frame is half padding, as in Whisper
 
@@ -67,7 +60,7 @@ class WhisperNet(nn.Module):
 
     mel: Tensor
 
-    def __init__(self, size: int = SIZE, heads: int = 6) -> None:
+    def __init__(self, size: int = SIZE, heads: int = HEADS, blocks: int = BLOCKS) -> None:
         super().__init__()
         self.size = size
         self.spectrum = Spectrum(400, 160)
@@ -77,7 +70,7 @@ class WhisperNet(nn.Module):
         self.conv1 = nn.Conv1d(80, size, 3, padding=1)
         self.conv2 = nn.Conv1d(size, size, 3, 2, padding=1)
         self.place = nn.Parameter(torch.zeros(200, size))
-        self.blocks = nn.ModuleList([Block(size, heads) for _ in range(BLOCKS)])
+        self.blocks = nn.ModuleList([Block(size, heads) for _ in range(blocks)])
 
     def view(self, x: Tensor) -> Tensor:
         """Whisper's log-mel picture of RMS-normalised samples, [N, 80, frames]."""
