@@ -29,7 +29,7 @@ __all__ = [
     "segments",
 ]
 
-MODEL = "speech-v6"
+MODEL = "speech-v7"
 _BATCH = 8
 _MOST_WINDOWS = 1200  # an hour of speech at the usual hop; longer sounds get a longer hop
 _HOP_FRAMES = 100  # 3.2 s; a window is 4 s
@@ -113,8 +113,8 @@ class SyntheticSpeech:
             question="Is the speech synthetic, cloned or converted?",
             media=frozenset({MediaKind.AUDIO}),
             source=(
-                "Own linear classifier on two frozen networks: Distill-MOS (Stahl and Gamper 2025) "
-                "and the first blocks of Whisper (Radford et al. 2022); "
+                "Own classifier on two frozen networks: the convolutions of Distill-MOS (Stahl and "
+                "Gamper 2025) and the first blocks of Whisper (Radford et al. 2022); "
                 "task as in ASVspoof 2021 (Liu et al. 2023)"
             ),
             limitations=_LIMITS,
