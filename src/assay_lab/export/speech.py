@@ -45,6 +45,7 @@ from assay_lab.train.speech_net import Classifier, to_8_bit
 
 Floats = NDArray[np.float64]
 _process: dict[str, Any] = {}
+TRIALS = 150  # clips of either kind that the gates are measured on
 TRIED = max(CHOOSING) + 1  # the fold of the sources on which the gates are measured
 VARIANTS = ("none", "wide-band codec", "narrow-band codec")
 MIT = (
@@ -196,7 +197,7 @@ class Validation:
         held = self.index[self.of_part(part)]
         usable = rng.permutation([i for i in held if self.clips.samples(int(i)).size >= 3.5 * RATE])
         fake = self.clips.fake[usable]
-        some = np.r_[usable[fake][:60], usable[~fake][:60]]
+        some = np.r_[usable[fake][:TRIALS], usable[~fake][:TRIALS]]
         y = self.clips.fake[some].astype(int)
         sound = [self.clips.samples(int(i)).astype(np.float32)[:WINDOW] / 32768 for i in some]
 
