@@ -87,10 +87,10 @@ class Scorer:
         ]
         return np.concatenate(out).astype(np.float64)
 
-    def __call__(self, x: Sound, *gates: float) -> float | None:
-        """Pooled logit of 16 kHz samples, None where :func:`judged` finds no windows."""
-        found = judged(x, *gates)
-        if not found:
+    def __call__(self, x: Sound, seconds: float = 0.25, snr: float = -np.inf) -> float | None:
+        """Pooled logit of 16 kHz samples, None where these gates refuse them."""
+        found, spoken, above = heard(x)
+        if not found or spoken < seconds or above < snr:
             return None
         return pool([float(v) for v in self.logits(np.stack(found).astype(np.float32))])
 
@@ -101,12 +101,6 @@ def heard(x: Sound) -> tuple[list[Sound], float, float]:
     totals = SpeechWindows()
     found = [w.samples for w in windows_of_speech([x], totals)]
     return found, totals.speech_seconds, np.inf if totals.snr_db is None else totals.snr_db
-
-
-def judged(x: Sound, seconds: float = 0.25, snr: float = -np.inf) -> list[Sound]:
-    """Windows of 16 kHz samples that the product judges, none where these gates refuse it."""
-    found, spoken, above = heard(x)
-    return [] if spoken < seconds or above < snr else found
 
 
 def load(folder: Path) -> list[Clip]:

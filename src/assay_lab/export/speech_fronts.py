@@ -46,7 +46,7 @@ def windows_of(pack: Path, count: int) -> Windows:
         paths = [row["path"] for row in csv.DictReader(file)]
     picked = np.random.default_rng(0).permutation(len(paths))[:count]
     sounds = [decode((folder / paths[i]).read_bytes())[0] for i in picked]
-    return np.stack([np.resize(x[:WINDOW], WINDOW).astype(np.float32) for x in sounds])
+    return np.stack([np.resize(x, WINDOW).astype(np.float32) for x in sounds])
 
 
 class _Shown:

@@ -60,17 +60,16 @@ class WhisperNet(nn.Module):
 
     mel: Tensor
 
-    def __init__(self, size: int = SIZE, heads: int = HEADS, blocks: int = BLOCKS) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.size = size
         self.spectrum = Spectrum(400, 160)
         self.register_buffer(
             "mel", torch.from_numpy(mel_filters(16_000, 400, 80, 0.0, 8000.0)), False
         )
-        self.conv1 = nn.Conv1d(80, size, 3, padding=1)
-        self.conv2 = nn.Conv1d(size, size, 3, 2, padding=1)
-        self.place = nn.Parameter(torch.zeros(200, size))
-        self.blocks = nn.ModuleList([Block(size, heads) for _ in range(blocks)])
+        self.conv1 = nn.Conv1d(80, SIZE, 3, padding=1)
+        self.conv2 = nn.Conv1d(SIZE, SIZE, 3, 2, padding=1)
+        self.place = nn.Parameter(torch.zeros(200, SIZE))
+        self.blocks = nn.ModuleList([Block(SIZE, HEADS) for _ in range(BLOCKS)])
 
     def view(self, x: Tensor) -> Tensor:
         """Whisper's log-mel picture of RMS-normalised samples, [N, 80, frames]."""
@@ -87,7 +86,7 @@ class WhisperNet(nn.Module):
         found = []
         for block in self.blocks:
             y = block(y)
-            z = F.layer_norm(y, (self.size,))
+            z = F.layer_norm(y, (SIZE,))
             found.append(moments(z.transpose(1, 2)).flatten(1))
         return torch.cat(found, 1)
 
