@@ -28,6 +28,23 @@ def test_round_trip_and_repeats(tmp_path: Path) -> None:
     assert cache.rows[1].pair == "1"
 
 
+def test_caches_are_joined(tmp_path: Path) -> None:
+    for name, contents in (("a", (b"one", b"two", b"one")), ("b", (b"two", b"three"))):
+        out = CacheWriter(tmp_path / name)
+        for n, data in enumerate(contents):
+            out.add(data, name=f"{name}{n}", box=(1, 2, 3.5, 4), points=(5, 6), **FIXED)
+        out.close("test")
+    both = CacheWriter(tmp_path / "both")
+    for name in "ab":
+        both.take_over(Cache(tmp_path / name))
+    assert both.close("test")["repeats_dropped"] == 2
+    cache = Cache(tmp_path / "both")
+    assert [(r.name, cache.data(i)) for i, r in enumerate(cache.rows)] == [
+        ("a0", b"one"), ("a1", b"two"), ("b1", b"three"),
+    ]  # fmt: skip
+    assert (cache.rows[2].box, cache.rows[2].points) == ("1.0 2.0 3.5 4.0", "5.0 6.0")
+
+
 def test_bad_labels_and_changed_manifest(tmp_path: Path) -> None:
     out = CacheWriter(tmp_path)
     with pytest.raises(ValueError, match="use"):

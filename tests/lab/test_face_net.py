@@ -1,4 +1,4 @@
-"""The face network: frozen blocks with an addition, its map, its stored form."""
+"""The face network: frozen blocks with an addition, its map, its stored form and the way back."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def test_the_stored_network_answers_as_the_trained_one(
 ) -> None:
     """Random blocks rounded as they are stored stand for those of CLIP."""
     pytest.importorskip("onnx")
-    from assay_lab.export import faces, four_bits
-    from assay_lab.export.onnx_graph import run_onnx, write_onnx
+    from assay_lab.export import face_release, faces
+    from assay_lab.export.onnx_graph import run_onnx
     from assay_lab.train import face_net
     from assay_lab.train.image_net import Coded, Features, levels
 
@@ -63,8 +63,8 @@ def test_the_stored_network_answers_as_the_trained_one(
                 if name.startswith("blocks.") and value.ndim == 2:
                     coded.append(levels(torch.randn(value.shape) / value.shape[1] ** 0.5))
                     value.copy_(coded[-1].value())
-                else:
-                    value.copy_(value.half().float())
+                elif not name.endswith(("norm1.weight", "norm2.weight", "first.weight")):
+                    value.copy_((torch.randn_like(value) * 0.02).half().float())
         return coded
 
     monkeypatch.setattr(face_net, "load_tower", rounded)
@@ -73,12 +73,12 @@ def test_the_stored_network_answers_as_the_trained_one(
         for name, value in trained.named_parameters():
             if name.endswith(".up"):
                 value.normal_(0, 0.05)
+            elif ".norm" in name and value.requires_grad:  # equal numbers are stored once
+                value.add_(torch.randn_like(value), alpha=0.01)
         trained.out.weight.normal_(0, 0.3)
     torch.save({"average": trained.state_dict()}, tmp_path / "last.pt")
-    net, coarse = faces.load(tmp_path / "last.pt", Path("clip"))
-    graph, path = tmp_path / "graph.onnx", tmp_path / "model.npz"
-    write_onnx(net, torch.zeros(2, 3, SIZE, SIZE), graph, ("logit", "map"))
-    assert four_bits.store(graph, path, net.coded, coarse) == 26
+    net, path = faces.load(tmp_path / "last.pt", Path("clip")), tmp_path / "model.npz"
+    face_release.write(net, path)
     assert path.stat().st_size < 25_000_000
     x = torch.randn(2, 3, SIZE, SIZE)
     with torch.no_grad():
@@ -88,3 +88,21 @@ def test_the_stored_network_answers_as_the_trained_one(
     assert found[0] == pytest.approx(logit.numpy(), abs=0.01)
     assert found[1].sum((1, 2)) == pytest.approx(share.sum((1, 2)).numpy(), abs=0.01)
     assert np.abs(found[1]).max() > 0
+
+    again = FaceNet("clip")
+    face_release.restore(again, path)
+    for name, value in net.named_parameters():
+        if value.requires_grad and not name.startswith("where."):
+            torch.testing.assert_close(again.get_parameter(name), value, msg=name)
+    with torch.no_grad():
+        assert again.eval()(x)[0] == pytest.approx(logit.numpy(), abs=1e-4)
+
+
+def test_a_file_of_another_graph_is_not_taken(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    from assay.analyzers.image.synthetic import MODEL
+    from assay.models import model_path
+    from assay_lab.export.face_release import restore
+
+    with pytest.raises(ValueError, match="holds no"):
+        restore(FaceNet(), model_path(MODEL))

@@ -89,6 +89,17 @@ class CacheWriter:
         self._at += len(data)
         return True
 
+    def take_over(self, other: Cache) -> None:
+        """Append every picture of another cache; the repeats dropped there are counted here."""
+        self.repeats += int(other.info["repeats_dropped"])
+        for i, row in enumerate(other.rows):
+            values = asdict(row)
+            for found in ("sha256", "offset", "length"):
+                del values[found]
+            for numbers in ("box", "points"):
+                values[numbers] = [float(v) for v in values[numbers].split()]
+            self.add(other.data(i), **values)
+
     def close(self, recipe: str) -> dict[str, object]:
         """Write ``manifest.csv`` and ``cache.json``; return what the latter says."""
         self._file.close()

@@ -2,6 +2,9 @@
 
     python -m assay_lab.data.faces --shared /work/shared --mirrors /work/.mirror --out DIR
 
+Parts can be made side by side (``--parts``) in caches of their own and be joined afterwards
+(``--join A B --parts pages``).
+
 Sources whose name stands in ``HELD_OUT`` are validation as a whole; of DFDC a
 tenth of the identity clusters is, and of 140k a tenth by hash. A mirror that
 was not fetched is skipped and named in the output.
@@ -20,7 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from assay_lab.data.cache import CacheWriter
+from assay_lab.data.cache import Cache, CacheWriter
 from assay_lab.data.face_crops import LEAST_BOX, Face, cut, decode, find_faces
 from assay_lab.data.face_sources import add_pages
 from assay_lab.data.gitmirror import AbsentBlob, GitMirror, mirror_of
@@ -41,6 +44,8 @@ PICTURES = (
 """Beginnings of the names of listed sources in whose pictures faces are looked for."""
 MOST = 200
 """Pictures of one source of our own table, at most."""
+PARTS = ("swaps", "portraits", "pictures", "clips", "pages")
+"""What the cache is made of, in this order."""
 
 
 def _use(key: str, share: float = 0.1) -> str:
@@ -274,19 +279,28 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--shared", type=Path, required=True)
     parser.add_argument("--mirrors", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument(
+        "--join", type=Path, nargs="+", default=(), help="caches to take over first"
+    )
     a = parser.parse_args(argv)
     cv2.setNumThreads(1)
     out = CacheWriter(a.out)
-    add_dfdc(out, a.shared, a.mirrors / "i-Shreyansh+DeepFake-Detection" / "repo")
-    print("swaps", flush=True)
-    portraits = a.mirrors / "zoya2244+AI-Lab-Final-Project-FALL25" / "repo"
-    add_140k(out, a.shared, portraits)
-    add_expressions(out, a.mirrors / "muxspace+facial_expressions" / "repo")
-    print("portraits", flush=True)
-    missing = add_pictures(out, a.shared, a.mirrors, PICTURES)
-    print("pictures; not fetched:", missing, flush=True)
-    add_clips(out, a.shared)
-    print("project pages; not fetched:", add_pages(out, a.mirrors), flush=True)
+    for folder in a.join:
+        out.take_over(Cache(folder))
+    if "swaps" in a.parts:
+        add_dfdc(out, a.shared, a.mirrors / "i-Shreyansh+DeepFake-Detection" / "repo")
+    if "portraits" in a.parts:
+        portraits = a.mirrors / "zoya2244+AI-Lab-Final-Project-FALL25" / "repo"
+        add_140k(out, a.shared, portraits)
+        add_expressions(out, a.mirrors / "muxspace+facial_expressions" / "repo")
+    if "pictures" in a.parts:
+        missing = add_pictures(out, a.shared, a.mirrors, PICTURES)
+        print("pictures; not fetched:", missing, flush=True)
+    if "clips" in a.parts:
+        add_clips(out, a.shared)
+    if "pages" in a.parts:
+        print("project pages; not fetched:", add_pages(out, a.mirrors), flush=True)
     print(json.dumps(out.close("faces")))
 
 

@@ -23,7 +23,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from assay.models.prepare import square_crop
 from assay_lab.benchmark.metrics import auc, auc_between, rate_at
@@ -32,13 +31,13 @@ from assay_lab.data.cache import Cache, Row
 from assay_lab.data.face_crops import Image, decode
 from assay_lab.data.faces import HELD_OUT
 from assay_lab.export import calibration as cal
-from assay_lab.export import four_bits
+from assay_lab.export import face_release
 from assay_lab.export.card import dumps
 from assay_lab.export.golden import write_golden
 from assay_lab.export.onnx_graph import check_parity, run_onnx, sha256
 from assay_lab.forge import self_blend as forge
 from assay_lab.train.face_batches import MARGIN, numbers
-from assay_lab.train.face_net import SIZE, Adapted, FaceNet
+from assay_lab.train.face_net import SIZE, FaceNet
 from assay_lab.train.faces import centred
 from assay_lab.train.image_net import MEAN, STD, to_input
 
@@ -209,23 +208,11 @@ def panels(scores: dict[str, dict[str, Floats]]) -> dict[str, float]:
     return found
 
 
-def load(checkpoint: Path, weights: Path) -> tuple[FaceNet, list[tuple[Tensor, Tensor]]]:
-    """The averaged network of a checkpoint as it is stored, and the matrices held in 8 bits."""
+def load(checkpoint: Path, weights: Path) -> FaceNet:
+    """The averaged network of a checkpoint."""
     net = FaceNet(weights)
     net.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["average"])
-    coarse = []
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.copy_(parameter.half().float())
-        for layer in (net.patch, net.whole):
-            codes, step = four_bits.eight_bits(layer.weight)
-            layer.weight.copy_(codes.float() * step)
-            coarse.append((codes, step))
-    for module in net.modules():
-        if isinstance(module, Adapted):  # the exporter names what is part of the state
-            module.register_buffer("weight", module.weight)
-            module.register_buffer("bias", module.bias)
-    return net.eval(), coarse
+    return net
 
 
 def data_table(cache: Cache) -> list[dict[str, Any]]:
@@ -265,9 +252,8 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     a.out.mkdir(parents=True, exist_ok=True)
     model = a.out / "model.npz"
-    net, coarse = load(a.checkpoint, a.weights)
-    example = torch.zeros(2, 3, SIZE, SIZE)
-    four_bits.write(net, example, model, ("logit", "map"), net.coded, coarse)
+    net = load(a.checkpoint, a.weights)
+    face_release.write(net, model)
     noise = np.random.default_rng(0).normal(size=(3, 3, SIZE, SIZE)).astype(np.float32)
     print("parity", check_parity(net, model, noise, 0.02), model.stat().st_size)
 

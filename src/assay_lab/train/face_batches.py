@@ -2,9 +2,9 @@
 
 Every batch holds as many reals as fakes, in pairs that go through one and the
 same geometry and corruption draw where they share a picture: DFDC swaps with
-their originals, forgeries with the face they were made from, StyleGAN faces
-with FFHQ, and faces of galleries and project pages with photographs, of the same page where
-it has any.
+their originals, forgeries with the face they were made from, GAN faces with
+FFHQ and other photographs, and faces of galleries and project pages with
+photographs, of the same page where it has any.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ SMALL = 0.3  # share of faces that are shrunk first
 CODECS = 0.35  # share that may pass through a video codec, which is slow
 MARGIN = 1.0  # serving crop, in longer sides of the face box
 PAIRS = {"swap": 5, "forged": 4, "gan": 2, "other": 5}
+APART = 0.6  # share of the GAN faces that are not of the one aligned set, and of their real ones
 TOGETHER = 0.6  # share of the others whose real face comes from the page of the fake one
 
 
@@ -93,10 +94,19 @@ class Mix:
                 continue
             (photos if r.label == "real" else fakes)[r.source].append(i)
         self.photos, self.fakes = list(photos.values()), list(fakes.values())
+        self.portraits = [
+            found
+            for rest in fakes.values()
+            if (found := [i for i in rest if self._of_a_gan(cache.rows[i])])
+        ]
         self.mates = [photos.get(name, []) for name in fakes]
         pools = [list(real.values()), self.gan[0], [i for p in self.photos for i in p]]
         self.bases = [[i for i in p if cache.rows[i].points] for p in pools]
         self.lean = {i: self._yaw(numbers(cache.rows[i].points)) for p in self.bases for i in p}
+
+    @staticmethod
+    def _of_a_gan(row: Row) -> bool:
+        return row.kind == "gan" or (row.kind == "generated" and "StyleGAN" in row.generator)
 
     @staticmethod
     def _yaw(points: NDArray[np.float64]) -> float:
@@ -194,6 +204,10 @@ class Mix:
             return [(*one, 0, 1.0), (*two, 1, 1.0)]
         if kind == "gan":
             a, b = (int(rng.choice(p)) for p in self.gan)
+            if self.portraits and rng.random() < APART:
+                b = int(rng.choice(self.portraits[self.weigh(self.portraits, rng)]))
+                if rng.random() < APART:
+                    a = int(rng.choice(self.photos[self.weigh(self.photos, rng)]))
         else:
             page = self.weigh(self.fakes, rng)
             mates = self.mates[page] if rng.random() < TOGETHER else []

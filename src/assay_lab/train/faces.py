@@ -2,7 +2,8 @@
 
     python -m assay_lab.train.faces --cache DIR --weights FILE --out DIR [--resume]
 
-Starts from the blocks of CLIP in ``FILE``. What a batch holds is in ``face_batches``.
+Starts from the blocks of CLIP in ``FILE``, or with ``--start`` from a released network, whose
+masks are learned anew. What a batch holds is in ``face_batches``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from assay.models.prepare import face_square, square_crop
 from assay_lab.benchmark.metrics import auc, auc_between, tpr_at_fpr
 from assay_lab.data.cache import Cache, Row
 from assay_lab.data.face_crops import decode, find_faces
+from assay_lab.export.face_release import restore
 from assay_lab.forge import self_blend as forge
 from assay_lab.train.face_batches import MARGIN, PAIRS, Mix, numbers
 from assay_lab.train.face_net import SIZE, FaceNet
@@ -178,6 +180,7 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--cache", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--weights", type=Path, required=True, help="ONNX file of CLIP")
+    p.add_argument("--start", type=Path, help="released network to train further")
     p.add_argument("--resume", action="store_true")
     p.add_argument("--device", default="cpu")
     p.add_argument("--steps", type=int, default=5000)
@@ -201,6 +204,8 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(a.seed)
     cache = Cache(a.cache)
     net = FaceNet(a.weights)
+    if a.start:
+        restore(net, a.start)
     mix = Mix(cache, SIZE, a.seed + 1_000_003 * a.rank, a.ramp)
     plan = Plan(
         a.steps, lr=a.lr, warmup=min(100, 1 + a.steps // 10), seed=a.seed,
