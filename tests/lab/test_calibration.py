@@ -146,3 +146,15 @@ def test_the_sure_point_holds_on_sources_drawn_anew() -> None:
     assert held["sure"] >= 35
     one = {"one": rng.normal(size=500)}
     assert cal.sure_threshold(one, 0.01) == np.nextafter(m.even_quantile(one, 0.01), np.inf)
+
+
+def test_the_sure_point_is_the_quantile_of_points_of_drawn_sources() -> None:
+    """By its definition: each draw of sources has a point of its own."""
+    rng = np.random.default_rng(8)
+    sets = {str(k): rng.normal(k / 4, 1, int(rng.integers(1, 40))) for k in range(9)}
+    draws, points = np.random.default_rng(0), []
+    for _ in range(60):
+        drawn = draws.integers(0, 9, 9)
+        points.append(m.even_quantile({str(n): sets[str(k)] for n, k in enumerate(drawn)}, 0.03))
+    expected = np.nextafter(np.quantile(points, 0.95), np.inf)
+    assert cal.sure_threshold(sets, 0.03, rounds=60) == pytest.approx(expected, abs=1e-12)
