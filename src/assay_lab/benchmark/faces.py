@@ -17,6 +17,8 @@ import statistics
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -123,10 +125,18 @@ def _seen(path: Path, how: str) -> Image:
     return Image(source=picture.source, pixels=pixels, stored_width=width, stored_height=height)
 
 
+def _look(job: tuple[Path, str]) -> tuple[float, str, Floats]:
+    """Score of one file after a corruption, why there is none, and its nuisance numbers."""
+    cv2.setNumThreads(1)
+    value, crop, why = judge(_seen(*job), read_card(MODEL))
+    return value, why, describe(crop)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Command line of the benchmark."""
     p = options(__doc__)
     p.add_argument("--batches", type=int, default=60)
+    p.add_argument("--workers", type=int, default=2)
     a = p.parse_args(argv)
     cv2.setNumThreads(1)
     card = read_card(MODEL)
@@ -136,17 +146,19 @@ def main(argv: list[str] | None = None) -> None:
     sources = np.array([i["source"] for i in items])
     rows, written = [], []
     numbers: list[Floats] = []
+    jobs = [(a.test / item["path"], how) for how in CORRUPTED for item in items]
+    with ProcessPoolExecutor(a.workers, get_context("spawn")) as pool:
+        answers = pool.map(_look, jobs, chunksize=16)
     unjudged: dict[str, Counter[str]] = {}
     for how in CORRUPTED:
         values, unjudged[how] = [], Counter()
-        for item in items:
-            value, crop, why = judge(_seen(a.test / item["path"], how), card)
+        for item, (value, why, nuisances) in zip(items, answers, strict=False):
             values.append(value)
             written.append([item["path"], how, f"{value:.5f}"])
             if why:
                 unjudged[how][f"{item['source']} {item['label']}: {why}"] += 1
             if how == "none":
-                numbers.append(describe(crop))
+                numbers.append(nuisances)
         s = np.array(values)
         for source in dict.fromkeys(sources.tolist()):
             at = sources == source

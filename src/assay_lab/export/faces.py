@@ -16,6 +16,8 @@ import datetime
 import hashlib
 import json
 from collections import Counter, defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +210,23 @@ def panels(scores: dict[str, dict[str, Floats]]) -> dict[str, float]:
     return found
 
 
+def measure(
+    job: tuple[Path, int, tuple[int, int], Path, Path | None],
+) -> tuple[dict[str, dict[str, Floats]], Any]:
+    """Of one half, in a process of its own: all scores, and what else is asked of that half.
+
+    Of the first the smallest face that can be judged, of the second the AUCs of an earlier
+    network, if one is given. ``job``: cache, half, most of a set, network, earlier network.
+    """
+    folder, part, most, model, against = job
+    cv2.setNumThreads(1)
+    crops = validation_crops(Cache(folder), SIZE, part, most)
+    scores = all_scores(model, crops)
+    if part == 0:
+        return scores, smallest_face(model, crops, SIZE)
+    return scores, panels(all_scores(against, crops)) if against else None
+
+
 def load(checkpoint: Path, weights: Path) -> FaceNet:
     """The averaged network of a checkpoint."""
     net = FaceNet(weights)
@@ -258,12 +277,12 @@ def main(argv: list[str] | None = None) -> None:
     print("parity", check_parity(net, model, noise, 0.02), model.stat().st_size)
 
     cache = Cache(a.cache)
-    halves = [validation_crops(cache, SIZE, part, tuple(a.most)) for part in (0, 1)]
-    first, second = (all_scores(model, h) for h in halves)
+    jobs = [(a.cache, part, tuple(a.most), model, a.against) for part in (0, 1)]
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        (first, (least, by_size)), (second, before) = pool.map(measure, jobs)
     strict = cal.even_threshold(by_origin(first), 0.01)
     loose = cal.even_threshold(by_origin(first), 0.05)
     low = cal.low_band(pick(first, ":fake", "none"))
-    least, by_size = smallest_face(model, halves[0], SIZE)
     temper = cal.transfer(pick(second, ":real"), pick(second, ":fake"))
     knots = cal.calibrate(
         pick(second, ":real"), pick(second, ":fake"), copies=len(CORRUPTED), temper=temper
@@ -356,7 +375,7 @@ def main(argv: list[str] | None = None) -> None:
         "auc": panels(second),
     }
     if a.against:
-        report["auc_before"] = panels(all_scores(a.against, halves[1]))
+        report["auc_before"] = before
     print(json.dumps(report, indent=1, default=str))
 
 
