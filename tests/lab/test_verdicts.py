@@ -52,6 +52,17 @@ def test_a_source_of_one_class_has_no_ranking() -> None:
     assert found[2]["auc"] == 1
 
 
+def test_as_many_of_each_source_and_class() -> None:
+    given = [
+        {"path": f"{source}{label}{n}", "source": source, "label": label}
+        for source in "ab" for label in ("real", "fake") for n in range(5)
+    ]  # fmt: skip
+    kept = verdicts.some(given, 2)
+    assert len(kept) == 8
+    assert kept == verdicts.some(given[::-1], 2), "the order of the manifest does not matter"
+    assert len(verdicts.some(given, 0)) == 20
+
+
 def test_files_go_through_the_product(
     tmp_path: Path, astronaut_png: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
