@@ -50,8 +50,8 @@ def test_the_stored_network_answers_as_the_trained_one(
 ) -> None:
     """Random blocks rounded as they are stored stand for those of CLIP."""
     pytest.importorskip("onnx")
-    from assay_lab.export import face_release, faces
-    from assay_lab.export.onnx_graph import run_onnx
+    from assay_lab.export import face_release, faces, four_bits
+    from assay_lab.export.onnx_graph import run_onnx, write_onnx
     from assay_lab.train import face_net
     from assay_lab.train.image_net import Coded, Features, levels
 
@@ -77,8 +77,11 @@ def test_the_stored_network_answers_as_the_trained_one(
                 value.add_(torch.randn_like(value), alpha=0.01)
         trained.out.weight.normal_(0, 0.3)
     torch.save({"average": trained.state_dict()}, tmp_path / "last.pt")
-    net, path = faces.load(tmp_path / "last.pt", Path("clip")), tmp_path / "model.npz"
-    face_release.write(net, path)
+    net = faces.load(tmp_path / "last.pt", Path("clip")).eval()
+    coarse = face_release.stored(net)
+    graph, path = tmp_path / "graph.onnx", tmp_path / "model.npz"
+    write_onnx(net, torch.zeros(2, 3, SIZE, SIZE), graph, ("logit", "map"))
+    assert four_bits.store(graph, path, net.coded, coarse) == 26
     assert path.stat().st_size < 25_000_000
     x = torch.randn(2, 3, SIZE, SIZE)
     with torch.no_grad():

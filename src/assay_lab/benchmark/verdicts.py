@@ -13,12 +13,12 @@ sample; a file on which no test applies has the probability one half. Nothing is
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import multiprocessing
 import sys
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from assay.fusion import Verdict
 from assay.models import available
 from assay_lab.benchmark import metrics as m
 from assay_lab.benchmark.open_test import manifest
+from assay_lab.data.images import keep_order
+from assay_lab.export.calibration import to_probability
 
 PACKS = ("faces", "images", "tamper", "video", "speech")
 FLAGGED = (Verdict.MANIPULATED, Verdict.SYNTHETIC)
@@ -79,9 +81,8 @@ def row(pack: str, source: str, answers: list[Answer]) -> dict[str, Any]:
     if real and fake:
         y = np.array([float(a.fake) for a in answers])
         p = np.clip([a.probability for a in answers], 1e-9, 1 - 1e-9)
-        share = float(y.mean())
-        odds = p / (1 - p) * share / (1 - share)
-        found = m.summary(y, p, probabilities=odds / (1 + odds), groups=[a.group for a in answers])
+        at_prior = to_probability(np.log(p / (1 - p)), float(y.mean()))
+        found = m.summary(y, p, probabilities=at_prior, groups=[a.group for a in answers])
         line |= {k: round(v, 4) for k, v in found.items() if k != "brier"}
     stated = [a.stated for a in real if a.stated is not None]
     return line | {
@@ -111,7 +112,7 @@ def some(given: list[dict[str, str]], most: int) -> list[dict[str, str]]:
     """At most ``most`` of each source and class, chosen by the hash of their path; 0: all."""
     left: Counter[tuple[str, str]] = Counter()
     kept = []
-    for row in sorted(given, key=lambda r: hashlib.sha256(r["path"].encode()).digest()):
+    for row in sorted(given, key=lambda r: keep_order(r["path"])):
         left[row["source"], row["label"]] += 1
         if not most or left[row["source"], row["label"]] <= most:
             kept.append(row)
@@ -132,8 +133,8 @@ def main(argv: list[str] | None = None) -> None:
         for pack in a.packs
         for r in some(manifest(a.data / pack / "test"), a.most)
     ]
-    with multiprocessing.get_context("spawn").Pool(a.workers) as pool:
-        answers = pool.map(ask, items, chunksize=8)
+    with ProcessPoolExecutor(a.workers, get_context("spawn")) as pool:
+        answers = list(pool.map(ask, items, chunksize=8))
     found = rows(answers)
     result = {
         "command": "python -m assay_lab.benchmark.verdicts " + " ".join(argv or sys.argv[1:]),

@@ -220,6 +220,7 @@ def measure(
     """
     folder, part, most, model, against = job
     cv2.setNumThreads(1)
+    torch.set_num_threads(1)
     crops = validation_crops(Cache(folder), SIZE, part, most)
     scores = all_scores(model, crops)
     if part == 0:
