@@ -163,6 +163,24 @@ def test_repeating_a_finding_of_one_group_changes_nothing() -> None:
     assert once.probability == pytest.approx(thrice.probability)
 
 
+def test_a_generated_picture_shows_in_its_faces_as_well() -> None:
+    def ratios(*items: tuple[str, Finding]) -> dict[Question, float]:
+        return {h.question: h.llr for h in fuse(MediaKind.IMAGE, items).hypotheses}
+
+    alone = ratios(net(3, WHOLE))
+    assert alone[WHOLE] == 3
+    assert ratios(net(2, FACE))[WHOLE] == 0  # a face alone does not test the whole picture
+    with_fake, with_clean = (
+        ratios(net(3, WHOLE), net(2, FACE)),
+        ratios(net(3, WHOLE), net(-2, FACE)),
+    )
+    assert with_clean[WHOLE] < with_fake[WHOLE] < 3 + 2  # less than two tests of their own
+    assert with_fake[FACE] == 2  # a swapped face does not show in the rest of the picture
+    # of several faces their mean, whatever groups they stand in
+    group = ratios(net(3, WHOLE), net(2, FACE), net(-2, FACE, "h"))
+    assert group[WHOLE] == pytest.approx((with_fake[WHOLE] + with_clean[WHOLE]) / 2)
+
+
 def test_good_marks_on_one_question_do_not_vouch_for_the_others() -> None:
     outcome = fuse(MediaKind.IMAGE, [net(-4, FACE)])
     assert outcome.probability is not None

@@ -4,6 +4,7 @@ import csv
 import subprocess
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -99,6 +100,13 @@ def test_recipe_from_mirror_to_cache(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
     for n, name in enumerate(names):
         Pillow.fromarray(textured(n)).save(work / name)
+    with av.open(str(work / "walk.mp4"), "w") as box:
+        stream = box.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 200, 160, "yuv420p"
+        for n in range(20):
+            frame = av.VideoFrame.from_ndarray(textured(30 + n)[:160], format="rgb24")
+            box.mux(stream.encode(frame))
+        box.mux(stream.encode())
     white = np.full((200, 200, 3), 255, np.uint8)
     white[90:110, 90:110] = 0
     Pillow.fromarray(white).save(work / "fake_poster.png")
@@ -110,6 +118,8 @@ def test_recipe_from_mirror_to_cache(tmp_path: Path, monkeypatch: pytest.MonkeyP
     git("init", "-q")
     git("add", ".")
     git("commit", "-qm", "x")
+    git("rm", "-q", "walk.mp4")  # clips are read at the commit that the table names
+    git("commit", "-qm", "y")
     (mirrors / "a+b").mkdir(parents=True)
     (mirrors / "a+b/repo").symlink_to(work / ".git")
     columns = ("source", "repository", "licence", "label", "kind", "generator", "pattern")
@@ -128,6 +138,25 @@ def test_recipe_from_mirror_to_cache(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with (tmp_path / "more.tsv").open("w", newline="") as out:
         csv.writer(out, delimiter="\t").writerows([columns, *more])
     (tmp_path / "more_2.tsv").write_text("\t".join(columns) + "\n")
+    clip = ("film_walk", "a/b", "MIT", "real", "photo", "camera", r"^walk\.mp4$")
+    with (tmp_path / "films.tsv").open("w", newline="") as out:
+        csv.writer(out, delimiter="\t").writerows(
+            [(*columns, "ref", "count"), (*clip, "HEAD~1", "3")]
+        )
+    monkeypatch.setattr(images, "FILMS", tmp_path / "films.tsv")
+    page = dict(zip(columns, clip, strict=True)) | {
+        "source": "a",
+        "kind": "video",
+        "crop": "",
+        "per_file": "1",
+    }
+    pages = [
+        page | {"pattern": r"^more\.png$", "crop": "[0, 0, 0.6, 1]", "role": "train"},
+        page | {"pattern": r"^grok\.png$", "role": "held"},
+        page | {"pattern": r"^fake1\.png$", "role": "train", "per_file": "9"},
+        page | {"pattern": r"^held\.png$", "role": "train", "kind": "swap"},
+    ]
+    monkeypatch.setattr(images, "face_rows", lambda: pages)
     monkeypatch.setattr(images, "MORE", tmp_path / "more.tsv")
     monkeypatch.setattr(images, "MORE_2", tmp_path / "more_2.tsv")
     (shared / "corpora/image_sources_exclude.tsv").write_text(
@@ -170,7 +199,16 @@ def test_recipe_from_mirror_to_cache(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("held.png#whole", "train"),
         ("more.png", "validation"),
         ("more.png#0", "train"),
+        ("more.png#[0, 0, 0.6, 1]#0", "validation"),
+        ("more.png#[0, 0, 0.6, 1]#0#0", "train"),
+        ("more.png#[0, 0, 0.6, 1]#0#whole", "train"),
         ("more.png#whole", "train"),
+        ("walk.mp4##0", "validation"),
+        ("walk.mp4##0#0", "train"),
+        ("walk.mp4##0#whole", "train"),
+        ("walk.mp4##1", "validation"),
+        ("walk.mp4##1#0", "train"),
+        ("walk.mp4##1#whole", "train"),
     ]
     # all pictures of some generators leave training together, whatever page shows them
     groups = {(r.source.removesuffix("_ai").removesuffix("_real"), r.group) for r in cache.rows}
@@ -178,6 +216,14 @@ def test_recipe_from_mirror_to_cache(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len({g for s, g in groups if s != "grk"}) == 2
     first = next(i for i, r in enumerate(cache.rows) if r.name == "fake1.png#0")
     assert np.array_equal(images.picture(cache, first), textured(0))
+    part = next(i for i, r in enumerate(cache.rows) if r.name.endswith("1]#0#0"))
+    assert np.array_equal(images.picture(cache, part), textured(4)[:, :120])
+    halves = [tmp_path / "half0", tmp_path / "half1"]
+    for k, half in enumerate(halves):
+        images.build(shared, mirrors, half, (k, 2))
+    images.build(shared, mirrors, tmp_path / "joined", join=halves)
+    joined = Cache(tmp_path / "joined")
+    assert {r.sha256 for r in joined.rows} == {r.sha256 for r in cache.rows}
 
 
 def test_recipes_of_the_repository_are_sound() -> None:
@@ -186,7 +232,7 @@ def test_recipes_of_the_repository_are_sound() -> None:
 
     csv.field_size_limit(10**7)
     rows = []
-    for recipe in (images.MORE, images.MORE_2):
+    for recipe in (images.MORE, images.MORE_2, images.FILMS):
         with recipe.open(newline="", encoding="utf-8") as lines:
             rows += list(csv.DictReader(lines, delimiter="\t"))
     assert len({r["source"] for r in rows}) == len(rows) > 300

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from assay.findings import Finding, Kind, NotApplicable, Question, Where
-from assay.fusion.calibration import evidence_llr, posterior, question_llr, shares, spread
+from assay.fusion.calibration import evidence_llr, posterior, question_llrs, shares, spread
 from assay.fusion.outcome import Evidence, Hypothesis, Interval, Outcome, Sensitivity
 from assay.fusion.scope import applicable, scope_of
 from assay.fusion.verdict import conflicts_in, decide
@@ -51,12 +51,13 @@ def fuse(
     for item in evidence:
         if item.question is not None and item.llr is not None:
             by_question.setdefault(item.question, []).append(item)
+    ratios = question_llrs(by_question)
     hypotheses = tuple(
         Hypothesis(
             question=question,
-            tested=question in by_question,
+            tested=question in ratios,
             share=share,
-            llr=question_llr(by_question.get(question, ())),
+            llr=ratios.get(question, 0.0),
         )
         for question, share in shares(applicable(kind, by_question, refusals, asked)).items()
     )

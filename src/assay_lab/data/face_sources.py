@@ -23,7 +23,7 @@ from assay_lab.data.face_crops import LEAST_BOX, Image, cut, decode, find_faces
 from assay_lab.data.gitmirror import AbsentBlob, mirror_of
 
 TABLE = Path(__file__).with_name("face_sources.tsv")
-CLIPS = re.compile(r"\.(mp4|gif|webm|mov|avi)$", re.IGNORECASE)
+CLIPS = re.compile(r"\.(mp4|m4v|mkv|gif|webm|mov|avi)$", re.IGNORECASE)
 MOST_FRAMES = 250
 """Of one clip, decoded."""
 MOST = 160

@@ -112,12 +112,12 @@ class GitMirror:
             yield name, self.read(name)
 
 
-def mirror_of(mirrors: Path, repository: str) -> GitMirror | None:
-    """The fetched mirror of ``owner/name``, or None."""
+def mirror_of(mirrors: Path, repository: str, ref: str = "HEAD") -> GitMirror | None:
+    """The fetched mirror of ``owner/name`` at ``ref``, or None."""
     folder = mirrors / repository.replace("/", "+") / "repo"
     if (folder / ".git").is_dir():
         folder = folder / ".git"
     try:
-        return GitMirror(folder) if folder.is_dir() else None
+        return GitMirror(folder, ref) if folder.is_dir() else None
     except MirrorError:
         return None

@@ -2,6 +2,8 @@
 
     python -m assay_lab.data.images --shared /work/shared --mirrors /work/.mirror --out DIR
 
+``--share K N`` makes the part K of N of the cache, ``--join DIR ...`` puts parts together.
+
 Training rows are a crop of at most 384 px at native resolution (``#0``), stored
 as PPM so that reading costs nothing; camera originals are mostly reduced first,
 as they are on their way to a reader. Beside them stands the whole picture, made small
@@ -12,6 +14,11 @@ head is trained on.
 Pictures that are graphics by the product's own statistics are left out. What is no photograph
 by its source (``NO_PHOTO``) is stored whole, for the scope gate alone. A mirror that was not
 fetched is skipped and named in the output.
+
+People save frames of films as pictures, and the compression of films is not that of pictures:
+some frames of the clips of ``FILMS`` and of the pages of faces stand beside the pictures, as
+they are decoded. Of these pages what is wholly real or wholly generated is taken, and nothing of
+those by which faces are judged.
 """
 
 from __future__ import annotations
@@ -22,16 +29,20 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageOps
 
 from assay.analyzers.image.picture_scope import measure, out_of_scope
 from assay_lab.data.cache import Cache, CacheWriter
-from assay_lab.data.gitmirror import AbsentBlob, mirror_of
+from assay_lab.data.face_sources import CLIPS, frames, panel
+from assay_lab.data.face_sources import rows as face_rows
+from assay_lab.data.gitmirror import AbsentBlob, GitMirror, mirror_of
 
 Image = NDArray[np.uint8]
 
@@ -51,6 +62,11 @@ MORE = Path(__file__).with_name("image_sources_more.tsv")
 """Sources found since, in the columns of the shared recipe; judged where named ``held_``."""
 MORE_2 = Path(__file__).with_name("image_sources_more_2.tsv")
 """Sources found later; all are judged but ``dcsan_``, of whose page the pack has pictures."""
+FILMS = Path(__file__).with_name("film_sources.tsv")
+"""Pages with clips of cameras and of generators of films; judged where there are several.
+
+In the same columns, and the part of the frame that is used (to cut off marks) in ``crop``.
+"""
 FEW = {  # one scene, one prompt or one face over and over
     **dict.fromkeys(("seneca", "copr", "cards", "ptp_seq", "sg2lora", "inkjet"), 20),
     **dict.fromkeys(("breakinferno", "tryondiff", "held_ddstar_char", "kensaccord"), 20),
@@ -71,6 +87,13 @@ MANY = dict.fromkeys(
 )
 """Games whose two halves are of like topics and format."""
 MOST, MOST_JUDGED = 80, 130
+LEAST_CLIPS, MOST_FRAMES, MOST_OF_PAGE, FRAMES = 3, 40, 12, 2
+"""Clips that make a row of ``FILMS`` worth judging by, frames of it, pictures of a row of the pages
+of faces, frames of a clip."""
+CROWD = 3
+"""Pages of which more faces are taken from one picture mostly show grids of pictures."""
+WHOLLY = frozenset({"photo", "video", "gan", "diffusion", "reenactment"})
+"""Kinds of the pages of faces in which every pixel is real or every pixel is generated."""
 SIDE, WHOLE = 384, 512
 NO_PHOTO = frozenset({"document", "screenshot", "chart", "render", "drawing"})
 """Kinds that only the scope gate sees; paintings are judged, but against paintings."""
@@ -105,17 +128,20 @@ def keep_order(name: str) -> str:
 def source_rows(shared: Path) -> list[dict[str, str]]:
     """Rows of the recipes: photographs, paintings, wholly generated, no photographs.
 
-    A column ``judged`` more says whether heads are judged by the source.
+    A column ``judged`` more says whether heads are judged by the source, ``film`` whether it
+    stands in ``FILMS``.
     """
     csv.field_size_limit(10**7)
     rows: list[dict[str, str]] = []
-    for recipe in (shared / "corpora/image_sources.tsv", MORE, MORE_2):
+    for recipe in (shared / "corpora/image_sources.tsv", MORE, MORE_2, FILMS):
         with recipe.open(newline="", encoding="utf-8") as lines:
             found = list(csv.DictReader(lines, delimiter="\t"))
         for row in found:
             held = row["source"] in JUDGED or row["source"].startswith("held_")
             later = recipe == MORE_2 and not row["source"].startswith("dcsan_")
-            row["judged"] = "yes" if held or later else ""
+            row["film"] = "yes" if recipe == FILMS else ""
+            several = recipe == FILMS and int(row["count"]) >= LEAST_CLIPS
+            row["judged"] = "yes" if held or later or several else ""
         rows += found
     kinds = {("fake", "generated"), ("real", "photo"), ("other", "painting")}
     kinds |= {("other", kind) for kind in NO_PHOTO}
@@ -130,44 +156,96 @@ def source_rows(shared: Path) -> list[dict[str, str]]:
     return chosen
 
 
+def repositories(shared: Path) -> set[str]:
+    """Those of the recipes."""
+    return {row["repository"] for row in source_rows(shared)}
+
+
 def excluded(shared: Path) -> set[tuple[str, str]]:
     """(repository, path) that must not be used."""
     with (shared / "corpora/image_sources_exclude.tsv").open(encoding="utf-8") as lines:
         return {(r["repository"], r["path"]) for r in csv.DictReader(lines, delimiter="\t")}
 
 
-def from_table(shared: Path, mirrors: Path, absent: list[str]) -> Iterator[Item]:
+def stills(name: str, data: bytes, part: str = "") -> Iterator[tuple[str, bytes]]:
+    """Name and file of the picture, or of some frames of a clip, of the ``part`` of a panel."""
+    clip = CLIPS.search(name) is not None
+    if not clip and not part:
+        yield name, data
+        return
+    found = frames(data, FRAMES) if clip else [decode(data)]
+    for n, whole in enumerate(f for f in found if f is not None):
+        out = io.BytesIO()
+        Pillow.fromarray(panel(whole, part)).save(out, "PNG", compress_level=1)
+        yield f"{name}#{part}#{n}", out.getvalue()
+
+
+def found_in(
+    mirror: GitMirror, names: list[str], most: int, part: str = ""
+) -> Iterator[tuple[str, bytes]]:
+    """Name and file of at most ``most`` pictures, a fair sample of ``names``."""
+    taken = 0
+    with mirror:
+        for name in sorted(names, key=keep_order):
+            if taken >= most:
+                return
+            try:
+                data = mirror.read(name)
+            except AbsentBlob:
+                continue
+            for still in stills(name, data, part):
+                taken += 1
+                yield still
+
+
+def from_table(
+    shared: Path, mirrors: Path, absent: list[str], share: tuple[int, int]
+) -> Iterator[Item]:
     """Pictures of the table of sources, capped a source."""
     banned = excluded(shared)
-    for row in source_rows(shared):
+    for row in source_rows(shared)[share[0] :: share[1]]:
         repository, source = row["repository"], row["source"]
-        mirror = mirror_of(mirrors, repository)
+        # clips may have left the newest commit, or stand on a branch for the pages
+        film = bool(row["film"])
+        mirror = mirror_of(mirrors, repository, row["ref"] if film else "HEAD")
         if mirror is None:
             absent.append(repository)
             continue
         judged = bool(row["judged"])
         most = min(FEW.get(source, 10**6), MANY.get(source, MOST_JUDGED if judged else MOST))
+        if film:
+            most = MOST_FRAMES
         if source.startswith(("wyrde_", "furkan_")):
             most = 8
         pattern = re.compile(row["pattern"])
         names = [n for n in mirror.names if pattern.search(n) and (repository, n) not in banned]
         label = "fake" if row["label"] in ("fake", "edit") else "real"
-        taken = 0
-        with mirror:
-            for name in sorted(names, key=keep_order):
-                if taken >= most:
-                    break
-                try:
-                    data = mirror.read(name)
-                except AbsentBlob:
-                    continue
-                taken += 1
-                group = next((f for f in UNSEEN if f in row["generator"]), repository)
-                use = "both" if judged else "train"
-                yield Item(
-                    name, label, row["kind"], row["generator"], source, row["licence"],
-                    group, "", use, data,
-                )  # fmt: skip
+        group = next((f for f in UNSEEN if f in row["generator"]), repository)
+        for name, data in found_in(mirror, names, most, row.get("crop") or ""):
+            yield Item(
+                name, label, row["kind"], row["generator"], source, row["licence"],
+                group, "", "both" if judged else "train", data,
+            )  # fmt: skip
+
+
+def from_pages(mirrors: Path, absent: list[str], share: tuple[int, int]) -> Iterator[Item]:
+    """What is wholly real or wholly generated on the pages from which faces are learned."""
+    for row in face_rows()[share[0] :: share[1]]:
+        if row["role"] != "train" or row["kind"] not in WHOLLY:
+            continue
+        mirror = mirror_of(mirrors, row["repository"])
+        if mirror is None:
+            absent.append(row["repository"])
+            continue
+        pattern, real = re.compile(row["pattern"]), row["label"] == "real"
+        grid = int(row["per_file"]) > CROWD
+        names = [n for n in mirror.names if pattern.search(n) and (CLIPS.search(n) or not grid)]
+        for name, data in found_in(mirror, names, MOST_OF_PAGE, row["crop"]):
+            yield Item(
+                name, row["label"], "photo" if real else "generated", row["generator"],
+                f"page_{row['repository']}_{row['label']}", row["licence"], row["repository"], "",
+                "both", data,
+            )  # fmt: skip
 
 
 def from_photos(shared: Path, mirrors: Path, absent: list[str]) -> Iterator[Item]:
@@ -239,9 +317,6 @@ def from_faces(shared: Path) -> Iterator[Item]:
 
 def decode(data: bytes) -> Image | None:
     """Upright RGB, or None when it does not decode, is too large or transparent."""
-    from PIL import Image as Pillow
-    from PIL import ImageOps
-
     try:
         with Pillow.open(io.BytesIO(data)) as opened:
             if opened.width * opened.height > MAX_PIXELS:
@@ -249,7 +324,7 @@ def decode(data: bytes) -> Image | None:
             if opened.format == "JPEG" and max(opened.size) > 8000:
                 return None
             upright = ImageOps.exif_transpose(opened)
-            if "A" in upright.getbands() and upright.getchannel("A").getextrema()[0] < 250:
+            if "A" in upright.getbands() and np.asarray(upright.getchannel("A")).min() < 250:
                 return None
             return np.asarray(upright.convert("RGB"), np.uint8)
     except Exception:  # noqa: BLE001 - Pillow raises many types; a picture that fails is left out
@@ -268,8 +343,6 @@ def picture(cache: Cache, index: int) -> Image:
 
 def reduce(rgb: Image, rng: np.random.Generator, *, chance: float = 0.75) -> Image:
     """Large pictures mostly to a long side of 640-1600 px, as sites do; others unchanged."""
-    from PIL import Image as Pillow
-
     long_side = max(rgb.shape[:2])
     if long_side <= 1700 or rng.random() > chance:
         return rgb
@@ -293,8 +366,6 @@ def crop(rgb: Image, rng: np.random.Generator) -> Image:
 
 def small_copy(rgb: Image) -> bytes:
     """The whole picture at a long side of at most ``WHOLE`` px, as a good JPEG."""
-    from PIL import Image as Pillow
-
     small = Pillow.fromarray(rgb)
     small.thumbnail((WHOLE, WHOLE), Pillow.Resampling.LANCZOS, reducing_gap=3.0)
     out = io.BytesIO()
@@ -307,17 +378,29 @@ def ppm(rgb: Image) -> bytes:
     return b"P6 %d %d 255\n" % (rgb.shape[1], rgb.shape[0]) + rgb.tobytes()
 
 
-def build(shared: Path, mirrors: Path, out: Path) -> dict[str, Any]:
-    """Write the cache; returns what ``cache.json`` says plus what was left out."""
+def build(
+    shared: Path,
+    mirrors: Path,
+    out: Path,
+    share: tuple[int, int] = (0, 1),
+    join: Sequence[Path] = (),
+) -> dict[str, Any]:
+    """Write the cache, or a part of it; returns what ``cache.json`` says plus what was left out."""
     writer = CacheWriter(out)
+    if join:
+        for folder in join:
+            writer.take_over(Cache(folder))
+        return writer.close("assay_lab.data.images")
     absent: list[str] = []
     dropped: dict[str, int] = {"undecodable": 0, "small": 0, "out of scope": 0}
 
     def items() -> Iterator[Item]:
-        yield from from_pack(shared)
-        yield from from_faces(shared)
-        yield from from_photos(shared, mirrors, absent)
-        yield from from_table(shared, mirrors, absent)
+        if share[0] == 0:
+            yield from from_pack(shared)
+            yield from from_faces(shared)
+            yield from from_photos(shared, mirrors, absent)
+        yield from from_table(shared, mirrors, absent, share)
+        yield from from_pages(mirrors, absent, share)
 
     for item in items():
         rgb = decode(item.data)
@@ -353,8 +436,13 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--shared", type=Path, required=True)
     p.add_argument("--mirrors", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"))
+    p.add_argument("--join", type=Path, nargs="+", default=())
     a = p.parse_args(argv)
-    print(json.dumps(build(a.shared, a.mirrors, a.out), indent=1))
+    k, n = a.share
+    if not 0 <= k < n:
+        p.error("--share needs 0 <= K < N")
+    print(json.dumps(build(a.shared, a.mirrors, a.out, (k, n), a.join), indent=1))
 
 
 if __name__ == "__main__":
