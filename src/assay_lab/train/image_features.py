@@ -35,7 +35,7 @@ Image = NDArray[np.uint8]
 Rng = np.random.Generator
 Strings = NDArray[np.str_]
 TAPS = (2, 3, 4, 5, 6, 7)
-CAP, CAP_JUDGED = 45, 16
+CAP, CAP_JUDGED = 80, 40
 """Pictures of a source that are learned and judged, at most; of ``MANY`` more are learned."""
 VERSIONS = ("none", "jpeg70", "half_size")
 VERSION = 100

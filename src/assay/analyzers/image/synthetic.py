@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.analyzers.image import picture_scope
-from assay.analyzers.image.patches import native_patches
+from assay.analyzers.image.patches import Patches, native_patches
 from assay.analyzers.image.picture_kind import MODEL, beyond, no_photograph
 from assay.analyzers.image.resemblance import NEAREST, Resemblance, resemblance
 from assay.analyzers.protocol import AnalyzerInfo, Answer
@@ -17,7 +17,17 @@ from assay.media import Image, Media, MediaKind
 from assay.models import Card, card, prepare
 from assay.models.runtime import run
 
-__all__ = ["MODEL", "Answers", "SyntheticImage", "installed", "look", "mix"]
+__all__ = [
+    "MODEL",
+    "Answers",
+    "Judged",
+    "SyntheticImage",
+    "claim_of",
+    "installed",
+    "judge",
+    "look",
+    "mix",
+]
 
 _LEAST_SIDE = 128  # px, when the card states none
 
@@ -73,24 +83,12 @@ class SyntheticImage:
         """
         assert isinstance(media, Image)
         model = installed()
-        least = int(model.gates.get("min_side_px", _LEAST_SIDE))
-        if min(media.width, media.height) < least:
-            return _left(
-                "too_small",
-                f"The shorter side of the picture has {min(media.width, media.height)} pixels; "
-                f"at least {least} are needed to look for traces of a generator.",
-            )
-        statistics = picture_scope.measure(media.pixels)
-        outside = picture_scope.out_of_scope(statistics)
-        if outside is not None:
-            return _left(*outside)
-        patches = native_patches(media.pixels, model.input.height)
-        seen = look(media.pixels, patches.pixels, model)
-        outside = no_photograph(seen.kinds, model)
-        if outside is not None:
-            return _left(*outside)
+        judged = judge(media.pixels, model)
+        if isinstance(judged, NotApplicable):
+            return judged
+        statistics, patches, seen = judged
         logits, raw = seen.patches, seen.score
-        claim = _claim_of(raw, model)
+        claim = claim_of(raw, model)
         values = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -30, 30)))
         return (
             Finding(
@@ -133,6 +131,37 @@ def installed() -> Card:
         ModelError: it is not installed.
     """
     return card(MODEL)
+
+
+class Judged(NamedTuple):
+    """A picture in scope: what it is made of, where it was looked at, and what was seen."""
+
+    statistics: picture_scope.PictureStatistics
+    patches: Patches
+    seen: Answers
+
+
+def judge(pixels: NDArray[np.uint8], model: Card) -> Judged | NotApplicable:
+    """Look at RGB ``pixels`` [h, w, 3], or say why such a picture is not judged.
+
+    Raises:
+        ModelError: the network is missing, altered or refuses the input.
+    """
+    least = int(model.gates.get("min_side_px", _LEAST_SIDE))
+    if min(pixels.shape[:2]) < least:
+        return _left(
+            "too_small",
+            f"The shorter side of the picture has {min(pixels.shape[:2])} pixels; "
+            f"at least {least} are needed to look for traces of a generator.",
+        )
+    statistics = picture_scope.measure(pixels)
+    outside = picture_scope.out_of_scope(statistics)
+    if outside is not None:
+        return _left(*outside)
+    patches = native_patches(pixels, model.input.height)
+    seen = look(pixels, patches.pixels, model)
+    outside = no_photograph(seen.kinds, model)
+    return Judged(statistics, patches, seen) if outside is None else _left(*outside)
 
 
 class Answers(NamedTuple):
@@ -204,7 +233,8 @@ def _resembles(like: Resemblance, claim: Claim, model: Card) -> tuple[Finding, .
     return (near, family)
 
 
-def _claim_of(raw: float, model: Card) -> Claim:
+def claim_of(raw: float, model: Card) -> Claim:
+    """What a score says by the points of a card."""
     if model.points is None:
         return Claim.NEUTRAL
     if raw >= model.points.fpr_1pct:
