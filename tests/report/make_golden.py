@@ -149,7 +149,7 @@ def still_with_faces(image: Image) -> Report:
         verdict=Verdict.MANIPULATED,
         headline="Strong signs of a manipulated or generated face.",
         decision=Decision(policy="assay-1", stated_fpr=0.01, stated_fnr=0.42),
-        reasons=(evidence[2].because, "Not tested: a picture made by a generator."),
+        reasons=(evidence[2].because, "Not tested: a picture or film made by a generator."),
         scope=Scope(in_scope=True, quality_flags=("Face 2 is small.",)),
         coverage=Coverage(
             analysed=(

@@ -29,6 +29,7 @@ BUILT_IN: tuple[str, ...] = (
     "assay.analyzers.video.structure:VideoStructure",
     "assay.analyzers.video.editing:VideoEditing",
     "assay.analyzers.video.faces:VideoFaces",
+    "assay.analyzers.video.synthetic:VideoSynthetic",
     "assay.analyzers.video.frames:VideoFrames",
     "assay.analyzers.audio.synthetic:SyntheticSpeech",
     "assay.analyzers.audio.editing:AudioEditing",

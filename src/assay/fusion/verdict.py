@@ -43,7 +43,7 @@ _CLEAR = 1.0  # nats: a ratio beyond e is worth contrasting with a fact
 
 _WHAT: Mapping[Question, str] = {
     Question.FACE_MANIPULATION: "a manipulated or generated face",
-    Question.GENERATED_IMAGE: "a picture made by a generator",
+    Question.GENERATED_IMAGE: "a picture or film made by a generator",
     Question.LOCAL_EDIT: "an edited part of the picture",
     Question.SYNTHETIC_SPEECH: "a synthetic or cloned voice",
     Question.AUDIO_EDIT: "cut or joined sound",

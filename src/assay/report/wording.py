@@ -82,7 +82,7 @@ NOT_CALLED = "not clear enough to call"
 
 QUESTIONS: Mapping[Question, str] = {
     Question.FACE_MANIPULATION: "face manipulated or generated",
-    Question.GENERATED_IMAGE: "picture made by a generator",
+    Question.GENERATED_IMAGE: "picture or film made by a generator",
     Question.LOCAL_EDIT: "part of the picture edited",
     Question.SYNTHETIC_SPEECH: "synthetic or cloned voice",
     Question.AUDIO_EDIT: "sound cut or joined",

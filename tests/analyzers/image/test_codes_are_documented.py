@@ -13,6 +13,7 @@ MODULES = [
         for name in ("faces", "jpeg", "noise", "cfa", "copy_move", "spectrum", "synthetic")
     ),
     ROOT / "src/assay/analyzers/video/faces.py",
+    ROOT / "src/assay/analyzers/video/synthetic.py",
 ]
 SOURCE = "\n".join(path.read_text("utf-8") for path in MODULES)
 WRITTEN = set(re.findall(r'\bcode="([^"]+)"', SOURCE))
