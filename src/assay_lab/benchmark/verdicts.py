@@ -29,7 +29,7 @@ from assay.fusion import Verdict
 from assay.models import available
 from assay_lab.benchmark import metrics as m
 from assay_lab.benchmark.open_test import manifest
-from assay_lab.data.images import keep_order
+from assay_lab.data.images import fair
 from assay_lab.export.calibration import to_probability
 
 PACKS = ("faces", "images", "tamper", "video", "speech")
@@ -110,13 +110,7 @@ def rows(answers: list[Answer]) -> list[dict[str, Any]]:
 
 def some(given: list[dict[str, str]], most: int) -> list[dict[str, str]]:
     """At most ``most`` of each source and class, chosen by the hash of their path; 0: all."""
-    left: Counter[tuple[str, str]] = Counter()
-    kept = []
-    for row in sorted(given, key=lambda r: keep_order(r["path"])):
-        left[row["source"], row["label"]] += 1
-        if not most or left[row["source"], row["label"]] <= most:
-            kept.append(row)
-    return kept
+    return fair(given, lambda r: r["path"], lambda r: (r["source"], r["label"]), most or len(given))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -29,7 +29,8 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,6 +124,19 @@ class Item(NamedTuple):
 def keep_order(name: str) -> str:
     """A stable pseudo-random key, so that a cap takes a fair and repeatable sample."""
     return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+
+
+def fair(
+    items: Iterable[Any], name: Callable[[Any], str], kind: Callable[[Any], Any], most: int
+) -> list[Any]:
+    """At most ``most`` items of each ``kind``, in the order of the hash of their ``name``."""
+    taken: Counter[Any] = Counter()
+    kept = []
+    for item in sorted(items, key=lambda item: keep_order(name(item))):
+        taken[kind(item)] += 1
+        if taken[kind(item)] <= most:
+            kept.append(item)
+    return kept
 
 
 def source_rows(shared: Path) -> list[dict[str, str]]:

@@ -7,6 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from assay_lab.benchmark import metrics as m
+
+Floats = NDArray[np.float64]
+
 
 def _value(value: Any) -> str:
     if isinstance(value, bool):
@@ -40,3 +47,20 @@ def dumps(card: Mapping[str, Any]) -> str:
         else:
             raise TypeError(f"{name} is neither a table nor an array of tables")
     return "\n".join(parts)
+
+
+def metric(
+    source: str, how: str, real: Floats, fake: Floats, strict: float, *, loose: bool = False
+) -> dict[str, Any]:
+    """One row of validation scores; ``loose`` leaves the interval out where the sample is tiny."""
+    y, s = np.r_[real * 0, fake * 0 + 1], np.r_[real, fake]
+    row: dict[str, Any] = {
+        "set": "validation", "source": source, "corruption": how,
+        "real": len(real), "fake": len(fake),
+        "auc": round(m.auc(y, s), 4), "tpr_at_1fpr": round(m.rate_at(fake, strict), 4),
+        "flagged_real_at_point": round(m.rate_at(real, strict), 4),
+    }  # fmt: skip
+    if not loose:
+        area = m.bootstrap(m.auc, y, s)
+        row |= {"auc_low": round(area.low, 4), "auc_high": round(area.high, 4)}
+    return row

@@ -15,7 +15,6 @@ import argparse
 import datetime
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
@@ -32,13 +31,17 @@ from assay.models import card as installed
 from assay_lab.benchmark import metrics as m
 from assay_lab.data.cache import Cache, Row
 from assay_lab.data.face_sources import CLIPS
-from assay_lab.data.images import decode, keep_order, source_rows
+from assay_lab.data.images import decode, fair, source_rows
 from assay_lab.export import calibration as cal
-from assay_lab.export.card import dumps
+from assay_lab.export.card import dumps, metric
 
 Floats = NDArray[np.float64]
 FRAME = re.compile(r"^(?P<clip>[^#]*)#[^#]*#\d+$")
 """Of the name of a row: path, part of the frame, number of the frame."""
+
+
+TINY = 20
+"""Clips of a class below which no interval is given."""
 
 
 class Clips(NamedTuple):
@@ -91,29 +94,9 @@ def clips(rows: Iterable[Row], scores: Iterable[float | None]) -> Clips:
 def first(rows: Sequence[Row], most: int) -> list[int]:
     """Of the first ``most`` judged rows of each source, by the hash of their names, those that are
     frames of clips."""
-    taken: Counter[str] = Counter()
-    kept = []
-    for i in sorted(range(len(rows)), key=lambda i: keep_order(rows[i].name)):
-        if rows[i].use == "validation":
-            taken[rows[i].source] += 1
-            if taken[rows[i].source] <= most and clip_of(rows[i]) is not None:
-                kept.append(i)
-    return kept
-
-
-def metric(source: str, real: Floats, fake: Floats, strict: float) -> dict[str, Any]:
-    """One row of the card; an interval where the sample is large enough for one."""
-    y, s = np.r_[real * 0, fake * 0 + 1], np.r_[real, fake]
-    row: dict[str, Any] = {
-        "set": "validation", "source": source, "corruption": "none",
-        "real": len(real), "fake": len(fake), "auc": round(m.auc(y, s), 4),
-        "tpr_at_1fpr": round(m.rate_at(fake, strict), 4),
-        "flagged_real_at_point": round(m.rate_at(real, strict), 4),
-    }  # fmt: skip
-    if min(len(real), len(fake)) >= 20:
-        area = m.bootstrap(m.auc, y, s)
-        row |= {"auc_low": round(area.low, 4), "auc_high": round(area.high, 4)}
-    return row
+    judged = (i for i, r in enumerate(rows) if r.use == "validation")
+    taken = fair(judged, lambda i: rows[i].name, lambda i: rows[i].source, most)
+    return [i for i in taken if clip_of(rows[i]) is not None]
 
 
 def card_of(found: Clips, model: str, a: argparse.Namespace) -> dict[str, Any]:
@@ -123,8 +106,11 @@ def card_of(found: Clips, model: str, a: argparse.Namespace) -> dict[str, Any]:
     knots = cal.calibrate(real, fake)
     every_real, every_fake = found.score[~found.fake], found.score[found.fake]
     caught = m.rate_at(every_fake, strict)
-    rows = [metric("all", every_real, every_fake, strict)]
-    rows += [metric(k, every_real, v, strict) for k, v in sorted(fake.items())]
+    sets = {"all": every_fake, **dict(sorted(fake.items()))}
+    rows = [
+        metric(k, "none", every_real, v, strict, loose=min(len(every_real), len(v)) < TINY)
+        for k, v in sets.items()
+    ]
     name, _, number = a.out.name.partition("-v")
     return {
         "model": {

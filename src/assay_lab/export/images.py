@@ -34,7 +34,7 @@ from assay_lab.data.cache import Cache
 from assay_lab.data.images import NO_PHOTO, UNSEEN, decode
 from assay_lab.export import calibration as cal
 from assay_lab.export import four_bits
-from assay_lab.export.card import dumps
+from assay_lab.export.card import dumps, metric
 from assay_lab.export.golden import write_golden
 from assay_lab.export.onnx_graph import check_parity, sha256
 from assay_lab.train.folds import CHOOSING, FOLDS, fold_of
@@ -227,22 +227,6 @@ def matched(seen: Seen, scores: Floats) -> tuple[Floats, Floats]:
         labels += [0.0, 1.0]
         values += [reals.pop(best)[1], s]
     return np.array(labels), np.array(values)
-
-
-def metric(
-    source: str, how: str, a: Floats, b: Floats, strict: float, *, loose: bool = False
-) -> dict[str, Any]:
-    """One row of the card; ``loose`` leaves the interval out where the sample is tiny."""
-    y, s = np.r_[a * 0, b * 0 + 1], np.r_[a, b]
-    row: dict[str, Any] = {
-        "set": "validation", "source": source, "corruption": how, "real": len(a), "fake": len(b),
-        "auc": round(m.auc(y, s), 4), "tpr_at_1fpr": round(m.rate_at(b, strict), 4),
-        "flagged_real_at_point": round(m.rate_at(a, strict), 4),
-    }  # fmt: skip
-    if not loose:
-        area = m.bootstrap(m.auc, y, s)
-        row |= {"auc_low": round(area.low, 4), "auc_high": round(area.high, 4)}
-    return row
 
 
 def games(seen: Seen, scores: Floats, strict: float, rounds: int = 500) -> dict[str, Any]:

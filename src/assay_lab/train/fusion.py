@@ -37,7 +37,8 @@ from assay_lab.benchmark.metrics import auc_between, ece, rate_at
 from assay_lab.data.cache import Cache
 from assay_lab.data.face_sources import rows as face_rows
 from assay_lab.data.gitmirror import mirror_of
-from assay_lab.data.images import found_in, keep_order, repositories
+from assay_lab.data.images import fair, found_in, repositories
+from assay_lab.train.weighting import root_weights
 
 Floats = NDArray[np.float64]
 WHOLLY = frozenset({"gan", "diffusion", "generated"})
@@ -73,17 +74,16 @@ def held(mirrors: Path, faces: Path, known: set[str]) -> Iterator[tuple[str, boo
         for _, data in found_in(mirror, names, MOST_OF_ROW, row["crop"]):
             yield row["source"], row["label"] == "fake", row["kind"], data
     cache = Cache(faces)
-    taken: dict[tuple[str, str], set[str]] = defaultdict(set)
-    order = sorted(range(len(cache.rows)), key=lambda i: keep_order(cache.rows[i].name))
-    for i in order:
-        r = cache.rows[i]
-        if r.use != "validation" or r.source not in CROPS:
-            continue
-        # one crop of each clip or identity
-        mine = taken[r.source, r.label]
-        if len(mine) < MOST_OF_SOURCE and (r.source != "dfdc" or r.group not in mine):
-            mine.add(r.group if r.source == "dfdc" else r.name)
-            yield r.source, r.label == "fake", r.kind, cache.data(i)
+    kept = [r for r in enumerate(cache.rows) if r[1].use == "validation" and r[1].source in CROPS]
+    # one crop of each identity, where these are known
+    kept = fair(
+        kept, lambda r: r[1].name,
+        lambda r: (r[1].label, r[1].group if r[1].source == "dfdc" else r[0]), 1,
+    )  # fmt: skip
+    for i, r in fair(
+        kept, lambda r: r[1].name, lambda r: (r[1].source, r[1].label), MOST_OF_SOURCE
+    ):
+        yield r.source, r.label == "fake", r.kind, cache.data(i)
 
 
 def ask(item: tuple[Path, str, bool, str]) -> Seen:
@@ -106,14 +106,8 @@ def ask(item: tuple[Path, str, bool, str]) -> Seen:
 
 def weights(seen: Sequence[Seen]) -> Floats:
     """Sources by the root of their size, both classes alike; mean 1."""
-    count: dict[tuple[str, bool], int] = defaultdict(int)
-    for s in seen:
-        count[s.source, s.fake] += 1
-    w = np.array([count[s.source, s.fake] ** -0.5 for s in seen])
-    fake = np.array([s.fake for s in seen])
-    for kind in (fake, ~fake):
-        w[kind] /= w[kind].sum()
-    return np.asarray(w / w.mean(), np.float64)
+    label = np.array(["fake" if s.fake else "real" for s in seen])
+    return root_weights(label, np.array([s.source for s in seen]))
 
 
 def fit(seen: Sequence[Seen]) -> tuple[float, float, float]:

@@ -19,7 +19,8 @@ from assay.analyzers.image.resemblance import NEAREST
 from assay_lab.data.images import keep_order
 from assay_lab.train.image_features import Stored
 from assay_lab.train.image_net import Known
-from assay_lab.train.images import SEEN, columns_of, root_weights
+from assay_lab.train.images import SEEN, columns_of
+from assay_lab.train.weighting import root_weights
 
 Floats = NDArray[np.float64]
 PARTS = ("cls7",)

@@ -16,8 +16,8 @@ from assay.analyzers.image.picture_kind import beyond
 from assay_lab.benchmark.metrics import even_quantile
 from assay_lab.data.images import keep_order
 from assay_lab.train.image_features import Stored
-from assay_lab.train.images import root_weights
 from assay_lab.train.ridge import left_out, ridge, whitened
+from assay_lab.train.weighting import root_weights
 
 Floats = NDArray[np.float64]
 Strings = NDArray[np.str_]

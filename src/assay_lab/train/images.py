@@ -27,6 +27,7 @@ from assay_lab.benchmark.metrics import auc, auc_between, tpr_at_fpr
 from assay_lab.data.cache import Cache
 from assay_lab.train.folds import CHOOSING, FOLDS, fold_of
 from assay_lab.train.image_features import VERSION, Stored, read
+from assay_lab.train.weighting import root_weights
 
 Floats = NDArray[np.float64]
 Strings = NDArray[np.str_]
@@ -37,17 +38,6 @@ UNLIKE = ("kurlyto", "sdrecreate", "viviashilah")
 PARTS = ("mean6", "cls6", "mean7", "cls7")
 HIDDEN, SEEDS = 64, 3
 STEPS = {"whole": 1200, "native": 1600}
-
-
-def root_weights(group: Strings, source: Strings) -> Floats:
-    """Weights of mean 1: all groups alike, inside a group sources by the root of their size."""
-    w = np.zeros(len(group))
-    for name in np.unique(group):
-        mine = group == name
-        _, index, count = np.unique(source[mine], return_inverse=True, return_counts=True)
-        each = 1 / np.sqrt(count[index])
-        w[mine] = each / each.sum()
-    return np.asarray(w / w.mean(), np.float64)
 
 
 def weights_of(data: Stored) -> Floats:
