@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import (
+    NoSuchElementException,
+    StaleElementReferenceException,
+    WebDriverException,
+)
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -50,6 +55,17 @@ return [`${root.scrollWidth} px`, ...wide.slice(0, 8).map((e) => e.outerHTML.sli
 """
 
 
+def stale(error: WebDriverException) -> bool:
+    """Whether the element belongs to a page that was left meanwhile.
+
+    While a page is being exchanged, chromedriver says so in the words of its inspector
+    (https://github.com/SeleniumHQ/selenium/issues/15401).
+    """
+    return isinstance(error, StaleElementReferenceException) or (
+        "does not belong to the document" in str(error.msg)
+    )
+
+
 class Visitor:
     """Somebody at a browser. Every visit is checked for errors in the console at its end."""
 
@@ -88,18 +104,32 @@ class Visitor:
         return list(self.driver.find_elements(By.CSS_SELECTOR, css))
 
     def wait(self, until: Callable[[Any], Any], what: str = "") -> Any:
-        from selenium.common.exceptions import (
-            NoSuchElementException,
-            StaleElementReferenceException,
-        )
+        def tried(driver: Any) -> Any:
+            try:
+                return until(driver)
+            except NoSuchElementException:
+                return None
+            except WebDriverException as error:
+                if not stale(error):
+                    raise
+                return None
 
-        waiting = WebDriverWait(
-            self.driver,
-            PATIENCE,
-            poll_frequency=0.1,
-            ignored_exceptions=(NoSuchElementException, StaleElementReferenceException),
-        )
-        return waiting.until(until, message=what or "it did not happen")
+        waiting = WebDriverWait(self.driver, PATIENCE, poll_frequency=0.1)
+        return waiting.until(tried, message=what or "it did not happen")
+
+    def until_left(self, element: WebElement) -> None:
+        """Wait until the page of ``element`` has made room for the next one."""
+
+        def left(_driver: Any) -> bool:
+            try:
+                element.is_enabled()
+            except WebDriverException as error:
+                if stale(error):
+                    return True
+                raise
+            return False
+
+        self.wait(left, "the next page")
 
     def text(self, css: str = "main") -> str:
         return str(self.find(css).text)

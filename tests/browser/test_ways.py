@@ -160,7 +160,7 @@ def test_review_by_two_people(
             visitor.find(f"#reason-{action}").send_keys(reason)
         before = visitor.find("#human")
         visitor.click(f"{form} button")
-        visitor.wait(lambda d: _gone(before), "the answer")
+        visitor.until_left(before)
 
     visitor.enter(people["analyst"])
     visitor.visit(page)
@@ -189,16 +189,6 @@ def test_review_by_two_people(
     step("appeal", reason="Please look at the hands.")
     assert "appealed" in visitor.text("#human")
     assert not visitor.all("#reason-answer"), "nobody answers their own appeal"
-
-
-def _gone(element: Any) -> bool:
-    from selenium.common.exceptions import StaleElementReferenceException
-
-    try:
-        element.is_enabled()
-    except StaleElementReferenceException:
-        return True
-    return False
 
 
 def test_roles(visitor: Any, people: dict[str, User], examined: dict[str, str]) -> None:
