@@ -1,13 +1,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("cv2")
 
-from assay_lab.forge.local_edits import EDITS, blob, edit, encode, prepared
+import cv2
+
+from assay_lab.forge.local_edits import (
+    EDITS,
+    blob,
+    edit,
+    encode,
+    finished,
+    prepared,
+    region,
+    thing,
+)
 from assay_lab.train.structure import as_image, auc_interval, isotonic
 
 
@@ -55,13 +67,38 @@ def test_interval_of_chance_holds_one_half() -> None:
 
 
 @pytest.mark.parametrize("kind", EDITS)
-def test_edit_changes_a_part_only(kind: str) -> None:
-    pixels = scene()
-    forged = edit(pixels, scene(1), kind, np.random.default_rng(3))
-    changed = np.abs(forged.astype(int) - pixels).max(axis=2) > 0
+@pytest.mark.parametrize("seed", range(12))
+def test_edit_changes_a_part_only_and_says_where(kind: str, seed: int) -> None:
+    pixels, other = scene(), scene(1)
+    forged, mask = edit(pixels, other, kind, np.random.default_rng(seed))
+    changed = np.abs(forged.astype(int) - pixels).max(axis=2) > 8
     assert forged.shape == pixels.shape
-    assert 0 < changed.mean() < 0.4
+    assert mask.shape == pixels.shape[:2]
+    assert 0 < mask.mean() < 0.5
+    near = cv2.dilate(mask.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
+    assert not changed[~near].any()
     assert np.array_equal(pixels, scene())
+    assert np.array_equal(other, scene(1))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_untouched_and_edited_are_finished_alike(seed: int) -> None:
+    pixels = scene()
+    first, again = (finished(pixels, np.random.default_rng(seed)) for _ in range(2))
+    assert np.array_equal(first, again)
+    forged = edit(pixels, scene(1), "splice", np.random.default_rng(seed)).pixels
+    assert finished(forged, np.random.default_rng(seed)).shape == first.shape
+
+
+def test_kinds_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(ValueError, match="warp"):
+        edit(scene(), scene(1), "warp", np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("make", [region, lambda p, rng: thing(p, rng)])
+def test_regions_have_the_size_of_the_picture(make: Any) -> None:
+    for seed in range(20):
+        assert make(scene(), np.random.default_rng(seed)).shape == (300, 400)
 
 
 def test_blob_covers_a_small_share() -> None:

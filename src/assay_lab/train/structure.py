@@ -53,7 +53,7 @@ ANALYZERS: Mapping[str, tuple[str, Any]] = {
 # edits of all kinds, since the question is whether there is any.
 TARGETS: Mapping[str, tuple[str, ...]] = {
     "jpeg-history": ("made:",),
-    "noise-level": ("made:noise", "made:blur", "made:splice"),
+    "noise-level": ("made:retouch", "made:splice"),
     "cfa": ("made:",),
     "copy-move": ("made:copy_move",),
     "spectrum": ("pack:",),
@@ -168,7 +168,7 @@ def made(shared: Path, mirrors: Path, each: int, path: Path) -> Iterator[Item]:
             yield Item(source, "real", score(encode(decode(data), second, sub), path))
         if before is not None:
             kind = EDITS[i % len(EDITS)]
-            forged = edit(pixels, before, kind, rng)
+            forged = edit(pixels, before, kind, rng).pixels
             yield Item(source, f"made:{kind}", score(encode(forged, second, sub), path))
         before = pixels
 
