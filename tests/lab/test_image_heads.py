@@ -340,11 +340,11 @@ def test_eight_bits_and_whole_numbers_come_back(tmp_path: Path) -> None:
         assert run_onnx(path, x.numpy())[0] == pytest.approx(layer(x).numpy(), abs=1e-5)
 
 
-def test_the_point_is_sure_for_the_hardest_strand() -> None:
-    from assay_lab.export.images import Seen, surest
+def test_the_point_is_sure_for_pictures_and_for_pages() -> None:
+    from assay_lab.export.images import Seen, from_films, surest
 
     rng = np.random.default_rng(5)
-    names = [f"{strand}{k}" for strand in ("photos", "page_", "film_") for k in range(20)]
+    names = [f"{first}{k}" for first in ("photos", "page_", "film_") for k in range(20)]
     source = np.repeat(names, 50)
     count = len(source)
     scores = rng.normal(size=count) + 2.0 * np.char.startswith(source, "page_")
@@ -354,6 +354,8 @@ def test_the_point_is_sure_for_the_hardest_strand() -> None:
         side=np.full(count, 500), patches=scores, whole=scores,
     )  # fmt: skip
     pages = seen.where(np.char.startswith(source, "page_"))
-    assert surest(seen, scores, 0.05) == surest(pages, pages.patches, 0.05)
-    others = seen.where(np.char.startswith(source, "film_"))
-    assert surest(others, others.patches, 0.05) < surest(seen, scores, 0.05) - 1
+    photos = seen.where(np.char.startswith(source, "photos"))
+    both = seen.where(~from_films(seen))
+    assert len(both.source) == 2000
+    assert surest(both, both.patches, 0.05) == surest(pages, pages.patches, 0.05)
+    assert surest(photos, photos.patches, 0.05) < surest(both, both.patches, 0.05) - 1

@@ -1,12 +1,12 @@
 """Calibrate the picture network on films: curve, operating points and card.
 
-    python -m assay_lab.export.films --shared DIR --cache DIR \
-        --out src/assay/models/zoo/film-v1 --commit SHA --date 2026-12-01 [--most 6]
+    python -m assay_lab.export.films --cache DIR --features DIR --heads heads.pt \
+        --model src/assay/models/zoo/image-v7 --out src/assay/models/zoo/film-v1 \
+        --commit SHA --date 2026-12-01
 
 What the compression of films leaves is not what that of pictures leaves, so the score of a frame
-is calibrated on frames: those of the clips in the cache of pictures, of repositories from which
-the installed network learned nothing, put to the product. A clip counts once, with the mean score
-of its frames; frames that the product does not judge are left out.
+is calibrated on frames: those of the clips in the cache of pictures, judged by the heads that
+left their repositories out. A clip counts once, with the mean score of its frames.
 """
 
 from __future__ import annotations
@@ -15,25 +15,19 @@ import argparse
 import datetime
 import json
 import re
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.analyzers.image import synthetic
-from assay.findings import NotApplicable
-from assay.models import card as installed
+from assay.models.card import read_card
 from assay_lab.benchmark import metrics as m
-from assay_lab.data.cache import Cache, Row
+from assay_lab.data.cache import Cache
 from assay_lab.data.face_sources import CLIPS
-from assay_lab.data.images import decode, fair, source_rows
 from assay_lab.export import calibration as cal
 from assay_lab.export.card import dumps, metric
+from assay_lab.export.images import Seen, load_heads, mixed, score
 
 Floats = NDArray[np.float64]
 FRAME = re.compile(r"^(?P<clip>[^#]*)#[^#]*#\d+$")
@@ -57,46 +51,18 @@ class Clips(NamedTuple):
         return {str(s): self.score[at & (self.source == s)] for s in np.unique(self.source[at])}
 
 
-def clip_of(row: Row) -> str | None:
-    """The path of the clip of which a judged row is a frame."""
-    frame = FRAME.match(row.name) if row.use == "validation" else None
-    return frame["clip"] if frame and CLIPS.search(frame["clip"]) else None
-
-
-@cache
-def _opened(folder: str) -> Cache:
-    return Cache(folder)
-
-
-def ask(item: tuple[str, int]) -> float | None:
-    """The product's score of one row: (folder of the cache, number); None where not judged."""
-    folder, index = item
-    rgb = decode(_opened(folder).data(index))
-    assert rgb is not None
-    judged = synthetic.judge(rgb, synthetic.installed())
-    return None if isinstance(judged, NotApplicable) else judged.seen.score
-
-
-def clips(rows: Iterable[Row], scores: Iterable[float | None]) -> Clips:
-    """Mean scores of the frames of every clip."""
-    found: dict[tuple[str, str, bool], list[float]] = {}
-    for row, score in zip(rows, scores, strict=True):
-        clip = clip_of(row)
-        if clip is not None and score is not None:
-            found.setdefault((row.source, clip, row.label == "fake"), []).append(score)
+def clips(seen: Seen, scores: Floats) -> Clips:
+    """Mean scores of the plain frames of every clip."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for i, (name, source) in enumerate(zip(seen.name.tolist(), seen.source.tolist(), strict=True)):
+        frame = FRAME.match(name.removeprefix(f"{source}:"))
+        if seen.how[i] == "none" and frame and CLIPS.search(frame["clip"]):
+            found.setdefault((source, frame["clip"]), []).append(i)
     return Clips(
-        np.array([source for source, _, _ in found]),
-        np.array([fake for _, _, fake in found]),
-        np.array([float(np.mean(v)) for v in found.values()]),
+        np.array([source for source, _ in found]),
+        np.array([bool(seen.fake[at[0]]) for at in found.values()]),
+        np.array([float(scores[at].mean()) for at in found.values()]),
     )
-
-
-def first(rows: Sequence[Row], most: int) -> list[int]:
-    """Of the first ``most`` judged rows of each source, by the hash of their names, those that are
-    frames of clips."""
-    judged = (i for i, r in enumerate(rows) if r.use == "validation")
-    taken = fair(judged, lambda i: rows[i].name, lambda i: rows[i].source, most)
-    return [i for i in taken if clip_of(rows[i]) is not None]
 
 
 def card_of(found: Clips, model: str, a: argparse.Namespace) -> dict[str, Any]:
@@ -128,7 +94,7 @@ def card_of(found: Clips, model: str, a: argparse.Namespace) -> dict[str, Any]:
         "calibration": {
             "kind": "piecewise_linear", "score": knots[0], "llr": knots[1],
             "n_real": len(every_real), "n_fake": len(every_fake),
-            "source": "clips of repositories from which the network learned nothing: "
+            "source": "clips judged by heads that left their repositories out: "
             + ", ".join(sorted(real.keys() | fake.keys())),
             "applies_to": "the mean over frames of the score of the picture network",
         },
@@ -140,11 +106,11 @@ def card_of(found: Clips, model: str, a: argparse.Namespace) -> dict[str, Any]:
         "limits": {
             "sentences": [
                 f"Calibrated on {len(every_real)} clips of cameras from {len(real)} sources and "
-                f"{len(every_fake)} generated ones from {len(fake)}, at most two frames of each, "
-                f"of which the network had learned nothing: AUC {rows[0]['auc']:.2f}; at the 1 % "
-                f"point it finds {100 * caught:.0f} % of the generated clips.",
-                "Most clips are short and come from project pages; films that were cut, "
-                "captioned, upscaled or compressed again and again are few among them.",
+                f"{len(every_fake)} generated ones from {len(fake)}, at most two frames of each, judged "
+                f"by heads that left their repositories out: AUC {rows[0]['auc']:.2f}; at the 1 % point it finds {100 * caught:.0f} % of the "
+                "generated clips.",
+                "Most clips are short and come from project pages; films that were cut, captioned, "
+                "upscaled or compressed again and again are few among them.",
             ]
         },
     }  # fmt: skip
@@ -153,32 +119,23 @@ def card_of(found: Clips, model: str, a: argparse.Namespace) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> None:
     """Command line of the calibration."""
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--shared", type=Path, required=True)
     p.add_argument("--cache", type=Path, required=True)
+    p.add_argument("--features", type=Path, required=True, help="holds whole.npz and native.npz")
+    p.add_argument("--heads", type=Path, required=True, help="heads.pt of assay_lab.train.images")
+    p.add_argument("--model", type=Path, required=True, help="folder of the picture network")
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--commit", required=True)
     p.add_argument("--date", type=datetime.date.fromisoformat, required=True)
-    p.add_argument("--most", type=int, default=100, help="judged pictures of a source")
-    p.add_argument("--workers", type=int, default=2)
     a = p.parse_args(argv)
-    names = {str(d["name"]) for d in installed(synthetic.MODEL).data}
-    learned = {r["repository"] for r in source_rows(a.shared) if r["source"] in names}
-    held = Cache(a.cache)
-    at = [
-        i for i in first(held.rows, a.most)
-        if held.rows[i].source not in names and held.rows[i].group not in learned
-    ]  # fmt: skip
-    if not at:
-        raise SystemExit(f"{synthetic.MODEL} learned from every repository with clips")
-    with ProcessPoolExecutor(a.workers, get_context("spawn")) as pool:
-        scores = list(pool.map(ask, [(str(a.cache), i) for i in at], chunksize=16))
-    found = clips([held.rows[i] for i in at], scores)
+    seen = score(Cache(a.cache), load_heads(a.heads), a.features, a.model)
+    share = read_card(a.model).gates["share_of_the_whole"]
+    found = clips(seen, mixed(seen, share))
     a.out.mkdir(parents=True, exist_ok=True)
-    card = card_of(found, synthetic.MODEL, a)
+    card = card_of(found, a.model.name, a)
     (a.out / "card.toml").write_text(dumps(card))
+    real = found.by_source(fake=False)
     print(json.dumps({k: card[k] for k in ("operating_points", "metrics")}, indent=1))
     strict = card["operating_points"]["fpr_1pct"]
-    real = found.by_source(fake=False)
     print({k: [len(v), round(m.rate_at(v, strict), 3)] for k, v in real.items()})
 
 
