@@ -180,6 +180,7 @@ class Card:
     folder: Path = field(compare=False)
     families: tuple[Family, ...] = ()
     familiarity: Familiarity | None = None
+    base: str = ""
 
     @property
     def key(self) -> str:
@@ -240,6 +241,7 @@ def read_card(folder: Path) -> Card:
             points=_optional(OperatingPoints, raw.get("operating_points")),
             families=tuple(Family(**_known(Family, f)) for f in raw.get("families", ())),
             familiarity=_optional(Familiarity, raw.get("familiarity")),
+            base=model.get("base", ""),
             metrics=tuple(Metric(**_known(Metric, m)) for m in raw.get("metrics", ())),
             data=tuple(raw.get("data", ())),
             limits=tuple(raw.get("limits", {}).get("sentences", ())),

@@ -37,6 +37,8 @@ def card(key: str) -> Card:
 def verify(key: str) -> Path:
     """Path of the network file of ``key`` after comparing its SHA-256 with the card.
 
+    A network that borrows matrices of another is proven with the other.
+
     Raises:
         ModelError: no network, missing file, or other bytes than the card pins.
     """
@@ -51,6 +53,8 @@ def verify(key: str) -> Path:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
     if digest != found.sha256:
         raise ModelError(f"{path}: SHA-256 {digest} differs from the card's {found.sha256}")
+    if found.base:
+        model_path(found.base)
     return path
 
 

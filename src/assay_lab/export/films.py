@@ -106,11 +106,12 @@ def card_of(found: Clips, model: str, a: argparse.Namespace) -> dict[str, Any]:
         "limits": {
             "sentences": [
                 f"Calibrated on {len(every_real)} clips of cameras from {len(real)} sources and "
-                f"{len(every_fake)} generated ones from {len(fake)}, at most two frames of each, judged "
-                f"by heads that left their repositories out: AUC {rows[0]['auc']:.2f}; at the 1 % point it finds {100 * caught:.0f} % of the "
+                f"{len(every_fake)} generated ones from {len(fake)}, at most two frames of each, "
+                "judged by heads that left their repositories out: AUC "
+                f"{rows[0]['auc']:.2f}; at the 1 % point it finds {100 * caught:.0f} % of the "
                 "generated clips.",
-                "Most clips are short and come from project pages; films that were cut, captioned, "
-                "upscaled or compressed again and again are few among them.",
+                "Most clips are short and come from project pages; films that were cut, captioned,"
+                " upscaled or compressed again and again are few among them.",
             ]
         },
     }  # fmt: skip

@@ -1,13 +1,15 @@
 """Calibrate the traces of local edits and of generators that need no network.
 
-    python -m assay_lab.train.structure --shared /work/shared --mirrors /work/.mirror --out DIR
+    python -m assay_lab.train.structure --shared DIR --mirrors DIR --pictures CACHE \
+        --cache DIR --out src/assay/models/zoo [--traces copy-move ...]
 
 Scores every picture with the shipped analyzers and fits, per trace, a monotone curve from
 raw score to log-likelihood ratio (pool-adjacent-violators; Zadrozny and Elkan, KDD 2002),
 bounded by what the number of untouched pictures supports. Untouched pictures and edits go
-through the same cropping, scaling and saving. A trace whose AUC is not clearly above
-chance gets no card, and the analyzer then shows it without weight. Test folders are
-measured at the end and decide nothing.
+through the same cropping, scaling and saving; beside these stand what the pages of
+``edit_sources.tsv`` show and the tamper pack. A trace whose AUC on the edits it is about is not
+clearly above chance gets no card, and the analyzer then shows it without weight. Test folders
+are measured at the end and decide nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ import datetime
 import hashlib
 import io
 import json
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,11 +39,13 @@ from assay.analyzers.image.spectrum import Spectrum
 from assay.findings import NotApplicable
 from assay.media import Image, Source
 from assay_lab.benchmark.metrics import auc_between, tpr_at_fpr
-from assay_lab.data.gitmirror import AbsentBlob, GitMirror
+from assay_lab.data.cache import Cache
+from assay_lab.data.edits import pages
 from assay_lab.export.card import dumps
 from assay_lab.forge.local_edits import EDITS, Pixels, decode, edit, encode, prepared
 
-ANALYZERS: Mapping[str, tuple[str, Any]] = {
+Traces = Mapping[str, tuple[str, Any]]
+ANALYZERS: Traces = {
     "jpeg-history": ("local_edit", JpegHistory()),
     "noise-level": ("local_edit", NoiseLevel()),
     "cfa": ("local_edit", ColourFilterArray()),
@@ -55,7 +58,7 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
     "jpeg-history": ("made:",),
     "noise-level": ("made:retouch", "made:splice"),
     "cfa": ("made:",),
-    "copy-move": ("made:copy_move",),
+    "copy-move": ("made:copy_move", "page:copy_move"),
     "spectrum": ("pack:",),
 }
 LEAST_AUC = 0.55
@@ -83,11 +86,11 @@ def as_image(data: bytes, path: Path) -> Image:
     return Image(source=source, pixels=pixels, stored_width=width, stored_height=height)
 
 
-def score(data: bytes, path: Path) -> dict[str, float | None]:
+def score(data: bytes, path: Path, chosen: Traces) -> dict[str, float | None]:
     """Raw score by trace; 0 where the analyzer looked and found nothing worth saying."""
     image = as_image(data, path)
     result: dict[str, float | None] = {}
-    for name, (_, analyzer) in ANALYZERS.items():
+    for name, (_, analyzer) in chosen.items():
         answer = analyzer.analyze(image)
         if isinstance(answer, NotApplicable):
             result[name] = None
@@ -98,83 +101,57 @@ def score(data: bytes, path: Path) -> dict[str, float | None]:
     return result
 
 
-def photographs(shared: Path, mirrors: Path, each: int) -> Iterator[tuple[str, bytes]]:
-    """(source, JPEG bytes) of camera pictures allowed for training, from fetched mirrors."""
-    csv.field_size_limit(10**7)
-    corpora = shared / "corpora"
-    wanted: list[tuple[str, str, Callable[[str], bool]]] = []
-    with (corpora / "photos_train.csv").open() as file:
-        allowed = {
-            row["file"]
-            for row in csv.DictReader(file)
-            if row["repository"] == "drewnoakes/metadata-extractor-images"
-        }
-    wanted.append(
-        (
-            "metadata_extractor",
-            "drewnoakes+metadata-extractor-images",
-            lambda n: n.startswith("jpg/") and re.sub(r"[^A-Za-z0-9.]+", "_", n[4:]) in allowed,
-        )
-    )
-    with (corpora / "image_sources.tsv").open() as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            if row["label"] == "real" and row["source"] in (
-                *("lab_real", "tt_coco", "tt_openimages", "tt_ade", "tt_flickr"),
-            ):
-                pattern = re.compile(row["pattern"])
-                wanted.append(
-                    (
-                        row["source"],
-                        row["repository"].replace("/", "+"),
-                        lambda n, p=pattern: p.search(n) is not None,  # type: ignore[misc]
-                    )
-                )
-    for source, folder, fits in wanted:
-        path = mirrors / folder / "repo"
-        if not path.is_dir():
-            print(f"{source}: not fetched, skipped")
+def photographs(pictures: Cache, each: int) -> Iterator[tuple[str, bytes]]:
+    """Source and JPEG file of photographs as they came, ``each`` of a source at most."""
+    taken: Counter[str] = Counter()
+    for i, row in enumerate(pictures.rows):
+        if row.use != "validation" or row.kind != "photo" or taken[row.source] >= each:
             continue
-        with GitMirror(path) as mirror:
-            names = [n for n in mirror.names if n.lower().endswith((".jpg", ".jpeg")) and fits(n)]
-            names.sort(key=lambda n: hashlib.sha256(n.encode()).hexdigest())
-            taken = 0
-            for name in names:
-                if taken == each:
-                    break
-                try:
-                    data = mirror.read(name)
-                    pixels = decode(data)
-                except (AbsentBlob, OSError, Pillow.DecompressionBombError):
-                    continue
-                if min(pixels.shape[:2]) >= 256 and pixels.shape[0] * pixels.shape[1] < 16e6:
-                    taken += 1
-                    yield source, data
+        data = pictures.data(i)
+        if not data.startswith(b"\xff\xd8"):
+            continue
+        pixels = decode(data)
+        if min(pixels.shape[:2]) >= 256 and pixels.shape[0] * pixels.shape[1] < 16e6:
+            taken[row.source] += 1
+            yield row.source, data
 
 
-def made(shared: Path, mirrors: Path, each: int, path: Path) -> Iterator[Item]:
+def made(pictures: Cache, each: int, path: Path, chosen: Traces) -> Iterator[Item]:
     """Untouched photographs (as they are, and saved again) and edits of them."""
     rng = np.random.default_rng(20261124)
     before: Pixels | None = None
-    for i, (source, data) in enumerate(photographs(shared, mirrors, each)):
+    for i, (source, data) in enumerate(photographs(pictures, each)):
         pixels = prepared(data, rng)
         second = int(rng.integers(70, 99))
         sub = int(rng.choice((0, 2)))
         history = int(rng.integers(60, 96)) if rng.random() < 0.5 else 0
         if history:
             pixels = decode(encode(pixels, history))
-        yield Item(source, "real", score(data, path))
-        yield Item(source, "real", score(encode(pixels, second, sub), path))
+        yield Item(source, "real", score(data, path, chosen))
+        yield Item(source, "real", score(encode(pixels, second, sub), path, chosen))
         if i % 4 == 0:  # the whole picture in its own size, saved again
-            yield Item(source, "real", score(encode(decode(data), second, sub), path))
+            yield Item(source, "real", score(encode(decode(data), second, sub), path, chosen))
         if before is not None:
             kind = EDITS[i % len(EDITS)]
             forged = edit(pixels, before, kind, rng).pixels
-            yield Item(source, f"made:{kind}", score(encode(forged, second, sub), path))
+            yield Item(source, f"made:{kind}", score(encode(forged, second, sub), path, chosen))
         before = pixels
 
 
+def shown(mirrors: Path, path: Path, chosen: Traces) -> Iterator[Item]:
+    """What the pages show, untouched and edited."""
+    for _, row, data in pages(mirrors, []):
+        try:
+            yield Item(
+                row["source"], "real" if row["label"] == "real" else f"page:{row['kind']}",
+                score(data, path, chosen),
+            )  # fmt: skip
+        except (OSError, Pillow.DecompressionBombError):
+            continue
+
+
 def pack(
-    folder: Path, path: Path, most: int, keep: Callable[[dict[str, str]], bool]
+    folder: Path, path: Path, most: int, keep: Callable[[dict[str, str]], bool], chosen: Traces
 ) -> Iterator[Item]:
     """Items of a pack whose manifest row passes ``keep``."""
     with (folder / "manifest.csv").open() as file:
@@ -186,7 +163,9 @@ def pack(
         taken[key] += 1
         if taken[key] <= most:
             kind = "real" if row["label"] == "real" else f"pack:{row['kind']}"
-            yield Item(row["source"], kind, score((folder / row["path"]).read_bytes(), path))
+            yield Item(
+                row["source"], kind, score((folder / row["path"]).read_bytes(), path, chosen)
+            )
 
 
 def isotonic(
@@ -294,7 +273,9 @@ def metrics(items: Sequence[Item], name: str, set_name: str, point: float) -> li
     return rows
 
 
-def gather(shared: Path, mirrors: Path, each: int, cache: Path) -> dict[str, list[Item]]:
+def gather(
+    shared: Path, mirrors: Path, pictures: Cache, chosen: Traces, each: int, cache: Path
+) -> dict[str, list[Item]]:
     """Scores of all sets; every set is kept in the folder ``cache`` for the next fit."""
     data = shared / "data"
     cache.mkdir(parents=True, exist_ok=True)
@@ -302,12 +283,15 @@ def gather(shared: Path, mirrors: Path, each: int, cache: Path) -> dict[str, lis
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture"
         sets: dict[str, Iterator[Item]] = {
-            "made": made(shared, mirrors, each, path),
-            "tamper": pack(data / "tamper/train", path, 200, lambda r: True),
-            "images": pack(data / "images/train", path, 4 * each, _no_twin),
-            "faces": pack(data / "faces/train", path, 3 * each, lambda r: r["label"] == "real"),
-            "tamper_test": pack(data / "tamper/test", path, 999, lambda r: True),
-            "images_test": pack(data / "images/test", path, 3 * each, lambda r: True),
+            "made": made(pictures, each, path, chosen),
+            "pages": shown(mirrors, path, chosen),
+            "tamper": pack(data / "tamper/train", path, 200, lambda r: True, chosen),
+            "images": pack(data / "images/train", path, 40 * each, _no_twin, chosen),
+            "faces": pack(
+                data / "faces/train", path, 30 * each, lambda r: r["label"] == "real", chosen
+            ),
+            "tamper_test": pack(data / "tamper/test", path, 999, lambda r: True, chosen),
+            "images_test": pack(data / "images/test", path, 30 * each, lambda r: True, chosen),
         }
         for name, items in sets.items():
             file = cache / f"{name}.json"
@@ -327,12 +311,15 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, required=True)
     parser.add_argument("--mirrors", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the model zoo")
+    parser.add_argument("--pictures", type=Path, required=True, help="the cache of pictures")
     parser.add_argument("--cache", type=Path, required=True, help="folder of the scores")
-    parser.add_argument("--each", type=int, default=16, help="photographs a source")
+    parser.add_argument("--each", type=int, default=1, help="photographs a source")
+    parser.add_argument("--traces", nargs="+", choices=ANALYZERS, default=tuple(ANALYZERS))
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    sets = gather(args.shared, args.mirrors, args.each, args.cache)
-    for name, (question, analyzer) in ANALYZERS.items():
+    chosen = {name: ANALYZERS[name] for name in args.traces}
+    sets = gather(args.shared, args.mirrors, Cache(args.pictures), chosen, args.each, args.cache)
+    for name, (question, analyzer) in chosen.items():
         write_card(name, question, analyzer.info, sets, args.out)
 
 
@@ -341,10 +328,13 @@ def write_card(
 ) -> None:
     """Fit and write ``<out>/<name>-v1/card.toml``, unless the trace is no better than chance."""
     local = question == "local_edit"
-    used = ("tamper", "made", "faces", "images") if local else ("images",)
+    used = ("tamper", "made", "pages", "faces", "images") if local else ("images",)
     real = np.concatenate([values(sets[s], name, "real") for s in used])
     if local:
-        parts = [values(sets["tamper"], name, "pack:"), values(sets["made"], name, "made:")]
+        parts = [
+            values(sets[s], name, kind)
+            for s, kind in (("tamper", "pack:"), ("made", "made:"), ("pages", "page:"))
+        ]
     else:
         parts = [values(sets["images"], name, "pack:")]
     parts = [p for p in parts if len(p)]
@@ -356,9 +346,10 @@ def write_card(
     fake = np.concatenate(parts)
     weights = np.concatenate([np.full(len(p), 1 / len(p)) for p in parts])
     middle, low, high = auc_interval(real, fake)
-    own = "made" if local else "images"
-    aimed = np.concatenate([values(sets[own], name, kind) for kind in TARGETS[name]])
-    target = auc_interval(values(sets[own], name, "real"), aimed)
+    own = ("made", "pages") if local else ("images",)
+    aimed = np.concatenate([values(sets[s], name, kind) for s in own for kind in TARGETS[name]])
+    plain = np.concatenate([values(sets[s], name, "real") for s in own])
+    target = auc_interval(plain, aimed)
     flagged = float((real > 0).mean())
     point = float(np.quantile(real, 0.99, method="higher"))
     print(
@@ -366,7 +357,7 @@ def write_card(
         f"{flagged:.3f} of real with a finding; "
         f"on its own kinds AUC {target[0]:.3f} [{target[1]:.3f}, {target[2]:.3f}]"
     )
-    train = ("tamper", "made") if local else ("images",)
+    train = ("tamper", "made", "pages") if local else ("images",)
     rows = [row for s in train for row in metrics(sets[s], name, s, point)]
     rows += metrics(sets["tamper_test" if local else "images_test"], name, "test", point)
     for row in rows:
@@ -393,8 +384,8 @@ def write_card(
             "llr": llr,
             "n_real": len(real),
             "n_fake": len(fake),
-            "source": "untouched: " + ", ".join(used) + "; edits: tamper/train and edits made by "
-            "code, at equal weight"
+            "source": "untouched: " + ", ".join(used) + "; edits: tamper/train, made by code "
+            "and shown by pages, at equal weight"
             if local
             else "images/train and untouched photographs",
             "applies_to": "findings of the analyzer; without a finding nothing is added",
@@ -419,7 +410,7 @@ def write_card(
             {
                 "set": "calibration",
                 "source": "edits of its own kinds",
-                "real": len(values(sets[own], name, "real")),
+                "real": len(plain),
                 "fake": len(aimed),
                 "auc": target[0],
                 "auc_low": target[1],
