@@ -45,7 +45,7 @@ class Example(NamedTuple):
 
 
 def rows() -> list[dict[str, str]]:
-    """Rows of the table of pages."""
+    """Rows of the table of pages; a ``group`` joins repositories that show the same scenes."""
     csv.field_size_limit(10**7)
     with SOURCES.open(newline="", encoding="utf-8") as lines:
         return list(csv.DictReader(lines, delimiter="\t"))
@@ -73,8 +73,8 @@ def shown(mirrors: Path, absent: list[str]) -> Iterator[Example]:
         fake = row["label"] == "fake"
         mask = None if fake else np.zeros(rgb.shape[:2], np.bool_)
         yield Example(
-            f"{row['source']}:{name}", row["source"], row["repository"], row["kind"], fake, rgb,
-            mask,
+            f"{row['source']}:{name}", row["source"], row["group"] or row["repository"],
+            row["kind"], fake, rgb, mask,
         )  # fmt: skip
 
 

@@ -5,7 +5,7 @@
 The released head learns from all pictures. What is said of it comes from others, one a fold
 (:mod:`assay_lab.train.folds`), each of which left out the groups (repositories) that it judges.
 Of every batch most are edits made in the lab beside their untouched twins, the rest comes from
-pages and the tamper pack. Photographs on which nothing is edited and that have no twin are judged
+pages and packs that show both. Photographs on which nothing is edited and that have no twin are judged
 and never learned: what tells those from the rest is the saving. ``--only`` trains some heads, for
 processes side by side; ``FOLDS`` is the released one.
 """
@@ -26,10 +26,9 @@ from assay_lab.benchmark.metrics import auc_between
 from assay_lab.train.edit_features import Stored, read
 from assay_lab.train.edit_net import EditHead
 from assay_lab.train.folds import FOLDS, fold_of
-from assay_lab.train.weighting import root_weights
 
 Floats = NDArray[np.float64]
-STEPS, PAIRS, OTHERS = 1500, 16, 16
+STEPS, PAIRS, OTHERS = 1200, 16, 16
 """Of a batch: made pairs, and pictures of pages and the pack."""
 SURE = 0.97
 """Target of an edited picture; labels of pages err at times."""
@@ -45,15 +44,32 @@ def pairs_of(data: Stored) -> NDArray[np.int64]:
     )
 
 
+def both_ways(data: Stored) -> tuple[NDArray[np.int64], Floats]:
+    """Pictures of the pages and packs that show untouched and edited ones, and their chances.
+
+    Groups by the root of their size, in each both classes alike: what else tells one page from
+    the next must not tell the classes.
+    """
+    shown = np.isin(data.role, ("page", "pack"))
+    both = set(data.group[shown & data.fake].tolist()) & set(
+        data.group[shown & ~data.fake].tolist()
+    )
+    at = np.flatnonzero(shown & np.isin(data.group, sorted(both)))
+    chance = np.zeros(len(at))
+    for group in both:
+        mine = data.group[at] == group
+        for fake in (False, True):
+            part = mine & (data.fake[at] == fake)
+            chance[part] = np.sqrt(mine.sum()) / part.sum()
+    return at, chance / chance.sum()
+
+
 def train(data: Stored, steps: int, seed: int) -> EditHead:
     """A head that learned from ``data``."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     pairs = pairs_of(data)
-    others = np.flatnonzero(np.isin(data.role, ("page", "pack")))
-    labels = np.where(data.fake[others], "fake", "real")
-    chance = root_weights(labels, data.source[others])
-    chance /= chance.sum()
+    others, chance = both_ways(data)
     x, target = torch.from_numpy(data.x), torch.from_numpy(data.target.astype(np.float32))
     fake = torch.from_numpy(data.fake.astype(np.float32))
     head = EditHead()
@@ -140,12 +156,12 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     data = read(a.features)
     a.out.mkdir(parents=True, exist_ok=True)
-    learnt = data.where(data.role != "judged")
-    fold = fold_of(learnt.group)
+    fold = fold_of(data.group)
     for k in a.only:
-        head = train(learnt.where(fold != k), a.steps, k)
+        learnt = (data.role != "judged") & (fold != k)
+        head = train(data.where(learnt), a.steps, k)
         torch.save(head.state_dict(), a.out / f"head{k}.pt")
-        print(json.dumps({"head": k, "of": int((fold != k).sum())}), flush=True)
+        print(json.dumps({"head": k, "of": int(learnt.sum())}), flush=True)
     heads = load(a.out)
     if len(heads) > FOLDS:
         print(json.dumps(grades(data, *apart(heads[:FOLDS], data)), indent=1))

@@ -52,7 +52,8 @@ ALONE = (1.0, 0.0, 0.0)
 class Seen:
     """What the product found in one picture: natural-log ratios, ``None`` where not judged.
 
-    ``face`` is pooled over faces as for the question of faces, ``faces`` their mean.
+    ``face`` is pooled over faces as for the question of faces, ``faces`` their mean; ``part`` is
+    that of an edited part.
     """
 
     source: str
@@ -61,6 +62,7 @@ class Seen:
     face: float | None
     faces: float | None
     picture: float | None
+    part: float | None = None
 
 
 def held(mirrors: Path, faces: Path, known: set[str]) -> Iterator[tuple[str, bool, str, bytes]]:
@@ -101,6 +103,7 @@ def ask(item: tuple[Path, str, bool, str]) -> Seen:
         face=ratios[Question.FACE_MANIPULATION] if face else None,
         faces=float(np.mean(face)) if face else None,
         picture=whole[0] if whole else None,
+        part=ratios[Question.LOCAL_EDIT] if said[Question.LOCAL_EDIT] else None,
     )  # fmt: skip
 
 
@@ -125,7 +128,7 @@ def probability(seen: Seen, numbers: tuple[float, float, float]) -> float:
     face, whole, local = (
         Question.FACE_MANIPULATION, Question.GENERATED_IMAGE, Question.LOCAL_EDIT,
     )  # fmt: skip
-    llr = {whole: seen.picture, face: seen.face, local: None}
+    llr = {whole: seen.picture, face: seen.face, local: seen.part}
     if seen.picture is not None and seen.faces is not None:
         of_picture, of_faces, added = numbers
         llr[whole] = of_picture * seen.picture + of_faces * seen.faces + added
