@@ -156,7 +156,10 @@ class Familiarity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A model's card. ``file`` is empty for a calibration without a network."""
+    """A model's card. ``file`` is empty for a calibration without a network.
+
+    ``base``: the model from whose file (of ``base_sha256``) it borrows matrices, or nothing.
+    """
 
     name: str
     version: int
@@ -181,6 +184,7 @@ class Card:
     families: tuple[Family, ...] = ()
     familiarity: Familiarity | None = None
     base: str = ""
+    base_sha256: str = ""
 
     @property
     def key(self) -> str:
@@ -242,6 +246,7 @@ def read_card(folder: Path) -> Card:
             families=tuple(Family(**_known(Family, f)) for f in raw.get("families", ())),
             familiarity=_optional(Familiarity, raw.get("familiarity")),
             base=model.get("base", ""),
+            base_sha256=model.get("base_sha256", ""),
             metrics=tuple(Metric(**_known(Metric, m)) for m in raw.get("metrics", ())),
             data=tuple(raw.get("data", ())),
             limits=tuple(raw.get("limits", {}).get("sentences", ())),

@@ -54,6 +54,9 @@ def verify(key: str) -> Path:
     if digest != found.sha256:
         raise ModelError(f"{path}: SHA-256 {digest} differs from the card's {found.sha256}")
     if found.base:
+        lender = card(found.base)
+        if lender.base or lender.sha256 != found.base_sha256:
+            raise ModelError(f"model {key!r} borrows from another {found.base!r} than is installed")
         model_path(found.base)
     return path
 

@@ -21,6 +21,7 @@ from assay_lab.data.cache import Cache
 from assay_lab.data.gitmirror import mirror_of
 from assay_lab.data.images import decode, found_in
 from assay_lab.forge.local_edits import EDITS, edit, finished
+from assay_lab.train.folds import fold_of
 
 Image = NDArray[np.uint8]
 SOURCES = Path(__file__).with_name("edit_sources.tsv")
@@ -32,7 +33,8 @@ LEAST_SIDE = 128
 class Example(NamedTuple):
     """A picture [h, w, 3], and where it was changed [h, w] as far as that is known.
 
-    Pictures of a ``group`` leave training together.
+    ``kind`` is that of the edit, also of the untouched twin of a made one, or ``photo``. Pictures
+    of a ``group`` leave training together.
     """
 
     name: str
@@ -83,34 +85,43 @@ def pack(shared: Path) -> Iterator[Example]:
     folder = shared / "data/tamper/train"
     with (folder / "manifest.csv").open(encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
-            rgb = decode((folder / row["path"]).read_bytes())
-            assert rgb is not None
+            rgb = _opened(folder / row["path"])
             mask = np.zeros(rgb.shape[:2], np.bool_)
             if row["mask"]:
-                drawn = decode((folder / row["mask"]).read_bytes())
-                assert drawn is not None
-                mask = drawn[..., 0] > 127
+                mask = _opened(folder / row["mask"])[..., 0] > 127
             yield Example(
                 f"{row['source']}:{row['path']}", row["source"], row["source"], row["generator"],
                 row["label"] == "fake", rgb, mask,
             )  # fmt: skip
 
 
+def _opened(path: Path) -> Image:
+    rgb = decode(path.read_bytes())
+    if rgb is None:
+        raise ValueError(f"{path}: not a picture")
+    return rgb
+
+
 def made(cache: Cache, first: int, step: int, count: int) -> Iterator[Example]:
     """Pairs ``first``, ``first + step`` ... below ``count`` of a photograph and an edit of it.
 
-    Sources are drawn alike. Both went through the same saving; a pair does not depend on which
-    others are made.
+    Sources are drawn alike; material for splices comes from groups of the same fold. Both went
+    through the same saving; a pair does not depend on which others are made.
     """
     by_source: dict[str, list[int]] = defaultdict(list)
+    groups: dict[str, str] = {}
     for i, row in enumerate(cache.rows):
         if row.use == "train" and row.kind == "photo" and row.name.endswith("#whole"):
             by_source[row.source].append(i)
+            groups[row.source] = row.group
     sources = sorted(by_source)
+    fold = fold_of(np.array([groups[s] for s in sources]))
     for n in range(first, count, step):
         rng = np.random.default_rng([20261201, n])
-        own = sources[int(rng.integers(len(sources)))]
-        other = own if rng.random() < 0.4 else sources[int(rng.integers(len(sources)))]
+        place = int(rng.integers(len(sources)))
+        own = other = sources[place]
+        if rng.random() >= 0.4:
+            other = sources[int(rng.choice(np.flatnonzero(fold == fold[place])))]
         at = [int(rng.choice(by_source[s])) for s in (own, other)]
         rgb, material = (decode(cache.data(i)) for i in at)
         if rgb is None or material is None:

@@ -199,8 +199,8 @@ def store(
 ) -> int:  # fmt: skip
     """Write the ONNX file at ``path`` to the ``.npz`` file ``out``: ``matrices`` in four bits.
 
-    Those that the ``.npz`` file ``base`` holds too, in a folder beside that of ``out``, are
-    borrowed from there.
+    All of them are borrowed from the ``.npz`` file ``base``, in a folder beside that of ``out``,
+    where one is given. Raises ParityError when it lacks one.
 
     ``others`` are stored in eight (see :func:`eight_bits`), and so are whole numbers; other
     large float weights that are exact in 16 bits are stored so. These stand behind nodes
@@ -254,7 +254,9 @@ def store(
     model.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
     written = np.frombuffer(model.SerializeToString(), np.uint8)
     elsewhere: dict[str, NDArray[Any]] = {}
-    if base and to.borrowed:
+    if base:
+        if to.packed:
+            raise ParityError(f"{base} lacks {', '.join(to.packed)}")
         names = [n.removeprefix(LENT).removesuffix(".codes") for n in to.borrowed]
         place = (Path("..") / base.parent.name / base.name).as_posix()
         elsewhere = {"base": np.array(place), "borrowed": np.array(names)}

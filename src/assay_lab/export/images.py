@@ -273,16 +273,10 @@ def from_films(seen: Seen) -> NDArray[np.bool_]:
 
 
 def surest(seen: Seen, scores: Floats, fpr: float) -> float:
-    """The point that is sure over sources for pictures, and for those of pages of faces.
-
-    Together the easier of both would lower it for the other.
-    """
+    """The point that is sure over sources for pictures, and for those of pages of faces."""
     real = seen.by_source(scores, fake=False, how="none")
-    pages = {s for s in real if s.startswith("page_")}
-    return max(
-        cal.sure_threshold({s: v for s, v in real.items() if (s in pages) == part}, fpr)
-        for part in {s in pages for s in real}
-    )
+    pages = {k: v for k, v in real.items() if k.startswith("page_")}
+    return cal.surest_threshold([pages, {k: real[k] for k in real.keys() - pages.keys()}], fpr)
 
 
 def left_out(seen: Seen, scores: Floats, fpr: float) -> dict[str, list[float]]:

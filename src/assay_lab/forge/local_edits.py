@@ -25,6 +25,8 @@ EDITS = ("copy_move", "splice", "removal", "retouch")
 LONGEST = 768
 LEAST_AREA, MOST_AREA = 0.008, 0.35
 """Shares of the picture that an edit covers."""
+LEAST_CHANGE = 2.0
+"""Mean change inside an edit, in levels of 0..255."""
 
 
 class Edited(NamedTuple):
@@ -46,7 +48,7 @@ def decode(data: bytes) -> Pixels:
 
 
 def blob(shape: tuple[int, int], rng: Rng, most: float = 0.15) -> Mask:
-    """A smooth random region of 2 % to ``most`` of the picture."""
+    """A smooth random region of 2 % to ``most`` of the picture, less where the border cuts it."""
     height, width = shape
     area = rng.uniform(0.02, most) * height * width
     r = np.sqrt(area / np.pi)
@@ -274,18 +276,27 @@ def _retouch(base: Pixels, rng: Rng) -> Edited:
 def edit(pixels: Pixels, other: Pixels, kind: str, rng: Rng) -> Edited:
     """A copy of ``pixels`` with one local edit of ``EDITS``; splices take from ``other``.
 
+    Tried again, some times, until it covers a fair share of the picture and changes it visibly.
+
     Raises:
         ValueError: there is no such kind of edit.
     """
-    if kind == "copy_move":
-        return _copy_move(pixels, rng)
-    if kind == "splice":
-        return _splice(pixels, other, rng)
-    if kind == "removal":
-        return _removal(pixels, rng)
-    if kind == "retouch":
-        return _retouch(pixels, rng)
-    raise ValueError(f"no kind of edit: {kind}")
+    if kind not in EDITS:
+        raise ValueError(f"no kind of edit: {kind}")
+    for _ in range(8):
+        if kind == "copy_move":
+            made = _copy_move(pixels, rng)
+        elif kind == "splice":
+            made = _splice(pixels, other, rng)
+        elif kind == "removal":
+            made = _removal(pixels, rng)
+        else:
+            made = _retouch(pixels, rng)
+        if LEAST_AREA <= made.mask.mean() <= MOST_AREA:
+            change = cv2.absdiff(made.pixels, pixels)[made.mask].mean()
+            if change > LEAST_CHANGE:
+                break
+    return made
 
 
 def finished(pixels: Pixels, rng: Rng) -> Pixels:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -43,6 +44,12 @@ class Tokens(image_net.Features):
         self.register_buffer("basis", torch.zeros(len(TAPS), WIDTH, KEPT))
         self.register_buffer("middle", torch.zeros(len(TAPS), WIDTH))
 
+    def project_on(self, path: Path) -> None:
+        """Take the basis and middle that are stored in ``path``."""
+        held = torch.load(path, weights_only=True)
+        self.basis.copy_(held["basis"].float())
+        self.middle.copy_(held["middle"].float())
+
     def taps_of(self, x: Tensor) -> list[Tensor]:
         """Layer-normed tokens of the places, ``[n, SIDE x SIDE, WIDTH]``, of every tapped block."""
         y, found = self.tokens(x), []
@@ -58,7 +65,10 @@ class Tokens(image_net.Features):
 
 
 def load_tower(weights: str | Path) -> tuple[Tokens, list[Coded]]:
-    """The tower with its matrices rounded as they are stored, places stretched to the grid."""
+    """The tower with its matrices rounded as they are stored, and these.
+
+    The grid of the picture network, the middle of CLIP's own, is stretched to this one.
+    """
     net = Tokens()
     first = image_net.Features(TAPS)
     coded = image_net.load_tower(first, weights)
@@ -117,24 +127,18 @@ class EditHead(nn.Module):
 
 
 class EditNet(nn.Module):
-    """What ships: ``picture [n]`` and ``places [n, SIDE, SIDE]``, the means of several heads."""
+    """What ships: ``picture [n]`` and ``places [n, SIDE, SIDE]``, logits positive where edited."""
 
-    def __init__(self, tokens: Tokens, heads: Sequence[EditHead]) -> None:
+    def __init__(self, tokens: Tokens, head: EditHead) -> None:
         super().__init__()
-        self.tokens, self.heads = tokens, nn.ModuleList(heads)
+        self.tokens, self.head = tokens, head
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y = self.tokens(x)
-        found = [head(y) for head in self.heads]
-        return (
-            torch.stack([picture for _, picture in found]).mean(0),
-            torch.stack([places for places, _ in found]).mean(0),
-        )
+        places, picture = self.head(self.tokens(x))
+        return picture, places
 
 
 def shares(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """How much of each place a mask [h, w] covers, ``[SIDE, SIDE]`` in 0..1."""
-    import cv2
-
-    squeezed = cv2.resize(mask.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-    return squeezed.reshape(SIDE, CUT, SIDE, CUT).mean((1, 3))
+    covered = cv2.resize(mask.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return np.asarray(covered, np.float32)

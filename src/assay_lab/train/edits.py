@@ -4,9 +4,9 @@
 
 The released head learns from all pictures. What is said of it comes from others, one a fold
 (:mod:`assay_lab.train.folds`), each of which left out the groups (repositories) that it judges.
-Of every batch most are edits made in the lab beside their untouched twins, the rest comes from
-pages and packs that show both. Photographs on which nothing is edited and that have no twin are judged
-and never learned: what tells those from the rest is the saving. ``--only`` trains some heads, for
+Of every batch two thirds are edits made in the lab beside their untouched twins, the rest comes
+from pages and packs that show both. Untouched photographs without a twin are judged and never
+learned as such: what tells those from the rest is the saving. ``--only`` trains some heads, for
 processes side by side; ``FOLDS`` is the released one.
 """
 
@@ -28,10 +28,10 @@ from assay_lab.train.edit_net import EditHead
 from assay_lab.train.folds import FOLDS, fold_of
 
 Floats = NDArray[np.float64]
-STEPS, PAIRS, OTHERS = 1200, 16, 16
+STEPS, PAIRS, OTHERS = 900, 12, 12
 """Of a batch: made pairs, and pictures of pages and the pack."""
 SURE = 0.97
-"""Target of an edited picture; labels of pages err at times."""
+"""Target of an edited picture, and one less it that of an untouched one: labels err at times."""
 
 
 def pairs_of(data: Stored) -> NDArray[np.int64]:

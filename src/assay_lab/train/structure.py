@@ -41,6 +41,7 @@ from assay.media import Image, Source
 from assay_lab.benchmark.metrics import auc_between, tpr_at_fpr
 from assay_lab.data.cache import Cache
 from assay_lab.data.edits import pages
+from assay_lab.data.images import decode as readable
 from assay_lab.export.card import dumps
 from assay_lab.forge.local_edits import EDITS, Pixels, decode, edit, encode, prepared
 
@@ -140,14 +141,14 @@ def made(pictures: Cache, each: int, path: Path, chosen: Traces) -> Iterator[Ite
 
 def shown(mirrors: Path, path: Path, chosen: Traces) -> Iterator[Item]:
     """What the pages show, untouched and edited."""
-    for _, row, data in pages(mirrors, []):
-        try:
-            yield Item(
-                row["source"], "real" if row["label"] == "real" else f"page:{row['kind']}",
-                score(data, path, chosen),
-            )  # fmt: skip
-        except (OSError, Pillow.DecompressionBombError):
+    absent: list[str] = []
+    for _, row, data in pages(mirrors, absent):
+        if readable(data) is None:
             continue
+        kind = "real" if row["label"] == "real" else f"page:{row['kind']}"
+        yield Item(row["source"], kind, score(data, path, chosen))
+    if absent:
+        print("not fetched:", *sorted(set(absent)))
 
 
 def pack(
@@ -294,7 +295,7 @@ def gather(
             "images_test": pack(data / "images/test", path, 30 * each, lambda r: True, chosen),
         }
         for name, items in sets.items():
-            file = cache / f"{name}.json"
+            file = cache / f"{name}-{each}-{'-'.join(chosen)}.json"
             if not file.is_file():
                 file.write_text(json.dumps(list(items)))
                 print(f"scored {name}", flush=True)
