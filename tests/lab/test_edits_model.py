@@ -1,19 +1,15 @@
-"""Tokens, heads and the card of the network that looks for edited parts."""
+"""Tokens of pictures and heads that look for edited parts."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from assay.models.card import read_card  # noqa: E402
 from assay_lab.benchmark.metrics import auc_between  # noqa: E402
-from assay_lab.export.card import dumps  # noqa: E402
 from assay_lab.train.edit_features import Stored, read  # noqa: E402
 from assay_lab.train.edit_net import (  # noqa: E402
     KEPT,
@@ -107,27 +103,3 @@ def test_parts_are_read_together(tmp_path: Path) -> None:
     found = read(tmp_path)
     assert sorted(found.name.tolist()) == sorted(data.name.tolist())
     assert found.x.shape == data.x.shape
-
-
-def test_card_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from assay_lab.export import edits
-
-    data = stored()
-    scores = np.random.default_rng(0).normal(size=len(data.fake)) + 3 * data.fake
-    places = np.where(data.target > 0, 2.0, -2.0).astype(np.float32)
-    a = argparse.Namespace(
-        out=tmp_path / "edits-v1", base=tmp_path / "image-v9", commit="abc", date="2026-12-01"
-    )
-    for folder in (a.out, a.base):
-        folder.mkdir()
-        (folder / "model.npz").write_bytes(b"model")
-    found: dict[str, Any] = edits.card_of(data, scores, places, a)
-    (a.out / "card.toml").write_text(dumps(found))
-    card = read_card(a.out)
-    assert card.base == "image-v9"
-    assert card.question == "local_edit"
-    assert card.points is not None
-    assert card.calibration is not None
-    assert card.points.low_band < card.points.fpr_5pct < card.points.fpr_1pct
-    assert card.calibration(3.0) > 1 > -1 > card.calibration(0.0)
-    assert {m.source for m in card.metrics} >= {"pages", "made in the lab: splice"}

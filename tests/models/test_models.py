@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import shutil
 from pathlib import Path
@@ -79,39 +78,6 @@ def test_altered_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
             store.verify("face-detector-v1")
     finally:
         store.card.cache_clear()
-
-
-def test_a_network_that_borrows_is_proven_with_its_lender(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def install(name: str, data: bytes, more: str = "") -> str:
-        digest = hashlib.sha256(data).hexdigest()
-        (tmp_path / f"{name}-v1").mkdir(exist_ok=True)
-        (tmp_path / f"{name}-v1" / "m.npz").write_bytes(data)
-        (tmp_path / f"{name}-v1" / "card.toml").write_text(
-            f'[model]\nname = "{name}"\nversion = 1\nlicence = "MIT"\nfile = "m.npz"\n'
-            f'sha256 = "{digest}"\n{more}'
-        )
-        return digest
-
-    monkeypatch.setattr(store, "ZOO", tmp_path)
-    store.card.cache_clear()
-    store.model_path.cache_clear()
-    try:
-        digest = install("tower", b"tower")
-        install("head", b"head", f'base = "tower-v1"\nbase_sha256 = "{digest}"\n')
-        assert store.verify("head-v1") == tmp_path / "head-v1" / "m.npz"
-        (tmp_path / "tower-v1" / "m.npz").write_bytes(b"other")
-        store.model_path.cache_clear()
-        with pytest.raises(ModelError, match=r"tower-v1.*differs"):
-            store.verify("head-v1")
-        install("tower", b"newer")
-        store.card.cache_clear()
-        with pytest.raises(ModelError, match="borrows from another 'tower-v1'"):
-            store.verify("head-v1")
-    finally:
-        store.card.cache_clear()
-        store.model_path.cache_clear()
 
 
 @pytest.mark.parametrize("key", ["", "nonsense-v1", "../zoo/face-detector-v1", "face-detector-v1/"])

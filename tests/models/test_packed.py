@@ -36,27 +36,3 @@ def test_a_file_without_a_graph_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"PK not an archive")
     with pytest.raises(ValueError, match=r"."):
         packed.read(path, floats=False)
-
-
-@pytest.mark.parametrize("floats", [True, False])
-def test_matrices_are_borrowed_from_the_file_that_is_named(tmp_path: Path, floats: bool) -> None:
-    arrays = {"graph": b"graph", "whole": b"whole", "floats": b"floats"}
-    arrays = {k: np.frombuffer(v, np.uint8) for k, v in arrays.items()}
-    rng = np.random.default_rng(0)
-    codes = rng.integers(0, 256, (64, 5)).astype(np.uint8)
-    matrix = {"m.codes": codes, "m.multiples": np.full((2, 5), 3, np.int8)}
-    for name, more in (
-        ("tower", {**matrix, "other.codes": codes, "other.multiples": matrix["m.multiples"]}),
-        ("head", {"base": np.array("../tower/m.npz"), "borrowed": np.array(["m"])}),
-    ):
-        (tmp_path / name).mkdir()
-        np.savez(tmp_path / name / "m.npz", **arrays, **more)
-    own, lent = (
-        packed.read(tmp_path / name / "m.npz", floats=floats)[1] for name in ("tower", "head")
-    )
-    assert list(lent) == [packed.LENT + "m"]
-    assert np.array_equal(lent[packed.LENT + "m"], own["m"])
-    assert own["m"].dtype == lent[packed.LENT + "m"].dtype == (np.float32 if floats else np.int8)
-    (tmp_path / "tower" / "m.npz").unlink()
-    with pytest.raises(OSError, match="tower"):
-        packed.read(tmp_path / "head" / "m.npz", floats=floats)

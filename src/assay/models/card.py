@@ -156,10 +156,7 @@ class Familiarity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A model's card. ``file`` is empty for a calibration without a network.
-
-    ``base``: the model from whose file (of ``base_sha256``) it borrows matrices, or nothing.
-    """
+    """A model's card. ``file`` is empty for a calibration without a network."""
 
     name: str
     version: int
@@ -183,8 +180,6 @@ class Card:
     folder: Path = field(compare=False)
     families: tuple[Family, ...] = ()
     familiarity: Familiarity | None = None
-    base: str = ""
-    base_sha256: str = ""
 
     @property
     def key(self) -> str:
@@ -245,8 +240,6 @@ def read_card(folder: Path) -> Card:
             points=_optional(OperatingPoints, raw.get("operating_points")),
             families=tuple(Family(**_known(Family, f)) for f in raw.get("families", ())),
             familiarity=_optional(Familiarity, raw.get("familiarity")),
-            base=model.get("base", ""),
-            base_sha256=model.get("base_sha256", ""),
             metrics=tuple(Metric(**_known(Metric, m)) for m in raw.get("metrics", ())),
             data=tuple(raw.get("data", ())),
             limits=tuple(raw.get("limits", {}).get("sentences", ())),

@@ -10,23 +10,16 @@ How it multiplies is a function that the graph calls and does not hold. ``whole`
 hold it, and the declarations of the matrices, for arithmetic in whole numbers and in floats, each
 as an ONNX model of nothing else; scores differ by some thousandths. Messages of Protocol Buffers
 are joined by joining their bytes.
-
-Two networks on one tower need not hold it twice: ``borrowed`` names matrices whose ``codes`` and
-``multiples`` stand in the file at ``base``, a path from the folder of this one. The graph calls
-them by that name after ``LENT``.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LENT", "read", "unpack"]
-
-LENT = "lent/"
+__all__ = ["read", "unpack"]
 
 
 def unpack(codes: NDArray[np.uint8], multiples: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -54,22 +47,12 @@ def read(path: Path, *, floats: bool) -> tuple[bytes, dict[str, NDArray[np.gener
     Raises:
         OSError, ValueError, KeyError: the file is not what the docstring of this module says.
     """
+    kind = np.float32 if floats else np.int8
     with np.load(path, allow_pickle=False) as held:
         graph = held["graph"].tobytes() + held["floats" if floats else "whole"].tobytes()
-        own = [n.removesuffix(".codes") for n in held.files if n.endswith(".codes")]
-        matrices = _matrices(held, own, floats=floats)
-        base = path.parent / str(held["base"]) if "base" in held.files else None
-        borrowed = [str(n) for n in held["borrowed"]] if base else []
-    if base:
-        with np.load(base, allow_pickle=False) as lent:
-            found = _matrices(lent, borrowed, floats=floats)
-        matrices |= {LENT + n: m for n, m in found.items()}
-    return graph, matrices
-
-
-def _matrices(held: Any, names: list[str], *, floats: bool) -> dict[str, NDArray[np.generic]]:
-    kind = np.float32 if floats else np.int8
-    return {
-        n: unpack(held[n + ".codes"], held[n + ".multiples"]).astype(kind, copy=False)
-        for n in names
-    }
+        names = [n.removesuffix(".codes") for n in held.files if n.endswith(".codes")]
+        matrices: dict[str, NDArray[np.generic]] = {
+            n: unpack(held[n + ".codes"], held[n + ".multiples"]).astype(kind, copy=False)
+            for n in names
+        }
+        return graph, matrices

@@ -37,8 +37,6 @@ def card(key: str) -> Card:
 def verify(key: str) -> Path:
     """Path of the network file of ``key`` after comparing its SHA-256 with the card.
 
-    A network that borrows matrices of another is proven with the other.
-
     Raises:
         ModelError: no network, missing file, or other bytes than the card pins.
     """
@@ -53,11 +51,6 @@ def verify(key: str) -> Path:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
     if digest != found.sha256:
         raise ModelError(f"{path}: SHA-256 {digest} differs from the card's {found.sha256}")
-    if found.base:
-        lender = card(found.base)
-        if lender.base or lender.sha256 != found.base_sha256:
-            raise ModelError(f"model {key!r} borrows from another {found.base!r} than is installed")
-        model_path(found.base)
     return path
 
 

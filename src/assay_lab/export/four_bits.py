@@ -10,7 +10,6 @@ matrices are exactly those that heads were trained on.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from assay.models.packed import LENT
 from assay_lab.export.onnx_graph import ParityError, write_onnx
 from assay_lab.train.image_net import Coded
 
@@ -49,7 +47,6 @@ class _Writer:
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
         self.packed: dict[str, NDArray[Any]] = {}
-        self.borrowed: dict[str, NDArray[Any]] = {}
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         from onnx import numpy_helper
@@ -63,35 +60,19 @@ class _Writer:
         self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
         return output
 
-    def matrix(self, name: str, coded: Coded, lent: dict[bytes, str]) -> tuple[str, str]:
-        """Names of the whole numbers ``[in, out]``, which stand beside the graph or in ``lent``,
-        and of their steps."""
+    def matrix(self, name: str, coded: Coded) -> tuple[str, str]:
+        """Names of the whole numbers ``[in, out]``, which the file holds beside the graph, and
+        of their steps."""
         from onnx import TensorProto
 
         codes, multiples = packed(coded)
-        known = lent.get(_known_by(codes, multiples))
-        if known is not None:
-            name = LENT + known
-            self.borrowed[name + ".codes"] = codes
-        else:
-            self.packed |= {name + ".codes": codes, name + ".multiples": multiples}
+        self.packed |= {name + ".codes": codes, name + ".multiples": multiples}
         half = self.constant(name + "_half", coded.step[:, 0].numpy().astype(np.float16))
         return name, self.node("Cast", [half], name + "_step", to=TensorProto.FLOAT)
 
     def multiply(self, x: str, matrix: tuple[str, str], output: str) -> None:
         """``x`` times the matrix, in the arithmetic that the product chooses."""
         self.node("Multiply", [x, *matrix], output, domain=_DOMAIN)
-
-
-def _known_by(codes: NDArray[np.uint8], multiples: NDArray[np.int8]) -> bytes:
-    return hashlib.sha256(codes.tobytes() + multiples.tobytes()).digest()
-
-
-def _held_by(path: Path) -> dict[bytes, str]:
-    """Names of the matrices that an ``.npz`` file holds, by what they are."""
-    with np.load(path, allow_pickle=False) as held:
-        names = [n.removesuffix(".codes") for n in held.files if n.endswith(".codes")]
-        return {_known_by(held[n + ".codes"], held[n + ".multiples"]): n for n in names}
 
 
 Step = tuple[str, str, str, dict[str, Any]]
@@ -179,7 +160,6 @@ def _in_floats() -> tuple[list[Step], dict[str, Any]]:
 def write(
     net: nn.Module, example: Tensor, path: Path, outputs: Sequence[str],
     matrices: Sequence[Coded], others: Sequence[tuple[Tensor, Tensor]] = (),
-    base: Path | None = None,
 ) -> None:  # fmt: skip
     """Export ``net`` to the ``.npz`` file ``path`` by :func:`store`.
 
@@ -188,19 +168,15 @@ def write(
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "graph.onnx"
         write_onnx(net, example, graph, outputs)
-        found, given = store(graph, path, matrices, others, base), len(matrices) + len(others)
+        found, given = store(graph, path, matrices, others), len(matrices) + len(others)
     if found != given:
         raise ParityError(f"{found} of {given} matrices were found in the graph")
 
 
 def store(
-    path: Path, out: Path, matrices: Iterable[Coded],
-    others: Iterable[tuple[Tensor, Tensor]] = (), base: Path | None = None,
-) -> int:  # fmt: skip
+    path: Path, out: Path, matrices: Iterable[Coded], others: Iterable[tuple[Tensor, Tensor]] = ()
+) -> int:
     """Write the ONNX file at ``path`` to the ``.npz`` file ``out``: ``matrices`` in four bits.
-
-    All of them are borrowed from the ``.npz`` file ``base``, in a folder beside that of ``out``,
-    where one is given. Raises ParityError when it lacks one.
 
     ``others`` are stored in eight (see :func:`eight_bits`), and so are whole numbers; other
     large float weights that are exact in 16 bits are stored so. These stand behind nodes
@@ -216,7 +192,6 @@ def store(
     for codes, step in others:  # the exporter turns some matrices over
         for c, s in ((codes, step), (codes.T.contiguous(), step.T)):
             coarse[(c.float() * s).numpy().tobytes()] = c, s
-    lent = _held_by(base) if base else {}
     held: dict[str, tuple[str, str]] = {}
     found = 0
     for tensor in graph.initializer:
@@ -224,7 +199,7 @@ def store(
         name = tensor.name
         matrix = known.get(values.tobytes()) if values.ndim == 2 else None
         if matrix is not None:
-            held[name] = to.matrix(name, matrix, lent)
+            held[name] = to.matrix(name, matrix)
         elif values.tobytes() in coarse:
             found += 1
             codes, step = coarse[values.tobytes()]
@@ -253,14 +228,6 @@ def store(
     graph.initializer.extend(to.constants.values())
     model.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
     written = np.frombuffer(model.SerializeToString(), np.uint8)
-    elsewhere: dict[str, NDArray[Any]] = {}
-    if base:
-        if to.packed:
-            raise ParityError(f"{base} lacks {', '.join(to.packed)}")
-        names = [n.removeprefix(LENT).removesuffix(".codes") for n in to.borrowed]
-        place = (Path("..") / base.parent.name / base.name).as_posix()
-        elsewhere = {"base": np.array(place), "borrowed": np.array(names)}
     # numpy sets no dates: the same network gives the same bytes
-    ways = both_ways(to.packed | to.borrowed)
-    np.savez(out, graph=written, **ways, **to.packed, **elsewhere)
+    np.savez(out, graph=written, **both_ways(to.packed), **to.packed)
     return len(held) + found

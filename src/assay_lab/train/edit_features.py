@@ -120,7 +120,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     a.out.mkdir(parents=True, exist_ok=True)
-    cache, (net, _) = Cache(a.cache), load_tower(a.weights)
+    cache, net = Cache(a.cache), load_tower(a.weights)
     sixteen: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=sixteen):
         fit_basis(net, cache, a.out / "basis.pt")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from assay_lab.train import image_net
-from assay_lab.train.image_net import CUT, WIDTH, Coded
+from assay_lab.train.image_net import CUT, WIDTH
 
 SIDE = 20
 SIZE = SIDE * CUT
@@ -64,14 +64,14 @@ class Tokens(image_net.Features):
         return torch.cat(parts, 2).transpose(1, 2).reshape(len(x), -1, SIDE, SIDE)
 
 
-def load_tower(weights: str | Path) -> tuple[Tokens, list[Coded]]:
-    """The tower with its matrices rounded as they are stored, and these.
+def load_tower(weights: str | Path) -> Tokens:
+    """The tower with its matrices rounded as they are stored.
 
     The grid of the picture network, the middle of CLIP's own, is stretched to this one.
     """
     net = Tokens()
     first = image_net.Features(TAPS)
-    coded = image_net.load_tower(first, weights)
+    image_net.load_tower(first, weights)
     own = first.state_dict()
     place = own.pop("place")[0]
     side = image_net.SIDE
@@ -81,7 +81,7 @@ def load_tower(weights: str | Path) -> tuple[Tokens, list[Coded]]:
     own["place"] = torch.cat([place[:1], grid.reshape(WIDTH, -1).T])[None].half().float()
     own |= {"basis": net.basis, "middle": net.middle}
     net.load_state_dict(own)
-    return net.eval(), coded
+    return net.eval()
 
 
 def principal(taps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -124,18 +124,6 @@ class EditHead(nn.Module):
         whole = self.picture(torch.cat([flat.mean(2), flat.amax(2)], 1))[:, 0]
         peak = torch.logsumexp(2 * places.flatten(1), 1) / 2 - np.log(SIDE * SIDE) / 2
         return places, whole + peak
-
-
-class EditNet(nn.Module):
-    """What ships: ``picture [n]`` and ``places [n, SIDE, SIDE]``, logits positive where edited."""
-
-    def __init__(self, tokens: Tokens, head: EditHead) -> None:
-        super().__init__()
-        self.tokens, self.head = tokens, head
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        places, picture = self.head(self.tokens(x))
-        return picture, places
 
 
 def shares(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
