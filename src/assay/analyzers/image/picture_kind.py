@@ -17,7 +17,7 @@ from assay.models.runtime import run
 
 __all__ = ["MODEL", "beyond", "drawn", "no_photograph"]
 
-MODEL = "image-v6"
+MODEL = "image-v7"
 _DRAWN = frozenset({"drawing", "painting", "render"})
 
 _REASONS: Mapping[str, str] = {

@@ -14,7 +14,7 @@ from assay.models import card
 
 __all__ = ["CARD", "VideoSynthetic"]
 
-CARD = "film-v1"
+CARD = "film-v2"
 """Calibration and points of the picture network on frames of films."""
 
 _COUNT = 8
