@@ -41,7 +41,7 @@ _SHARES: Mapping[Question, float] = {
     Question.VIDEO_EDIT: 1.0,
 }
 
-_OF_PICTURE, _OF_FACES, _OF_BOTH = 0.75, 0.5, -0.5
+_OF_PICTURE, _OF_FACES, _OF_BOTH = 1.0, 0.5, -0.5
 """Where a picture and its faces were judged: how the ratios of both count for a generated picture.
 
 A generator makes the faces of its picture too, and both networks partly see the same: together
