@@ -1,7 +1,7 @@
 """The open picture test, scored with the shipped model, patches and pooling.
 
     python -m assay_lab.benchmark.images --test DIR/images/test --cache DIR \
-        --out benchmarks/image-v6.json [--card]
+        --out benchmarks/image-v7.json [--card]
 
 Writes AUC with bootstrap intervals, TPR at 1 % FPR, EER, calibration error and the share of
 real pictures flagged at the card's 1 % point: as a whole, for pictures of a long side of
