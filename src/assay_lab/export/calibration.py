@@ -9,7 +9,7 @@ support.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,14 +152,6 @@ def sure_threshold(
         at = np.searchsorted(np.cumsum(mass * drawn[source]), fpr, side="right")
         cuts.append(scores[order[min(int(at), len(scores) - 1)]])
     return float(np.nextafter(np.quantile(cuts, level), np.inf))
-
-
-def surest_threshold(strands: Iterable[Mapping[str, Floats]], fpr: float) -> float:
-    """The :func:`sure_threshold` that holds for every strand of sources by itself.
-
-    Together the easier of them would lower it for the others.
-    """
-    return max(sure_threshold(sets, fpr) for sets in strands if sets)
 
 
 def low_band(fake: Mapping[str, Floats], share: float = 0.02) -> float:

@@ -18,7 +18,6 @@ from assay_lab.data import corruptions as c
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-Floats = NDArray[np.float32]
 Rng = np.random.Generator
 
 EDITS = ("copy_move", "splice", "removal", "retouch")
